@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def postgres() -> Iterator[Postgres]:
     """One PostgreSQL server for each test process."""
     server = Postgres()
-    yield server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSFILE", str(server.passfile))  # for this process and those that it starts
+        yield server
     server.stop()
 
 

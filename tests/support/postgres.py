@@ -45,7 +45,8 @@ class Postgres:
     def __init__(self) -> None:
         self._programs = require_tool("postgres").parent
         self._folder = Path(tempfile.mkdtemp(prefix="acme-ca-postgres-"))
-        self._password = secrets.token_hex(16)
+        self.password = secrets.token_hex(16)
+        self.passfile = self._folder / "pgpass"
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -57,20 +58,20 @@ class Postgres:
             raise
 
     def url(self, database: str) -> str:
-        """Return the URL of a database, with the superuser's name and password."""
-        return f"postgresql://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+        """Return the URL of a database. Without the password: libpq reads that from `passfile` (PGPASSFILE)."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def new_database(self, template: str = "template1") -> str:
         """Return the URL of a new database, a copy of another one to which nobody is connected."""
         name = f"test_{next(self._numbers)}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        with self._connect() as connection:
             statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 
     def drop(self, url: str) -> None:
         """Drop a database made by `new_database`, and cut who is still connected to it."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        with self._connect() as connection:
             name = sql.Identifier(url.rpartition("/")[2])
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
@@ -87,7 +88,9 @@ class Postgres:
 
     def _make_cluster(self) -> None:
         password_file = self._folder / "password"
-        password_file.write_text(self._password)
+        password_file.write_text(self.password)
+        self.passfile.touch(mode=0o600)  # libpq ignores one that others can read
+        self.passfile.write_text(f"127.0.0.1:*:*:postgres:{self.password}\n")
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")
             for path in (self._folder, password_file):
@@ -111,10 +114,13 @@ class Postgres:
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
-            with suppress(psycopg.OperationalError), psycopg.connect(self.url("postgres"), connect_timeout=5):
+            with suppress(psycopg.OperationalError), self._connect():
                 return True
             time.sleep(0.05)
         return False
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5, passfile=str(self.passfile))
 
     @staticmethod
     def _as_postgres(command: Sequence[str]) -> list[str]:
