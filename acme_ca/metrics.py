@@ -1,0 +1,138 @@
+"""Every metric, once. Prometheus exposition, summed over all processes.
+
+The names follow what operators of ACME know: label `endpoint` and `code` as in Boulder's response times,
+`..._duration_seconds` and `..._expiration_timestamp_seconds` as in cert-manager. Each carries its environment.
+
+The supervisor sets PROMETHEUS_MULTIPROC_DIR before this module is imported: prometheus-client then keeps all values in
+files of that folder, one set for each process, and `render` reads them all.
+"""
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+# Few buckets: each is a time series for each endpoint. They tell a request without validation (milliseconds), one that
+# waited for a validation (300 ms), and one that a client gives up on (cert-manager: 10 s).
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.1, 0.3, 1.0, 10.0)
+# A target on the same network, one that is slow, one attempt's deadline, one repeated until the patience is over.
+VALIDATION_BUCKETS = (0.05, 0.3, 1.0, 3.0, 10.0, 60.0)
+# A key in memory signs in well below a millisecond, an HSM in tens, a cloud service in hundreds.
+SIGN_BUCKETS = (0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
+
+REGISTRY = CollectorRegistry(auto_describe=True)  # without the process figures that one process has only of itself
+
+HTTP_REQUESTS = Counter(
+    "acme_ca_http_requests",
+    "Requests answered, by endpoint and HTTP status code.",
+    ("environment", "endpoint", "code"),
+    registry=REGISTRY,
+)
+HTTP_REQUEST_SECONDS = Histogram(
+    "acme_ca_http_request_duration_seconds",
+    "Time from a request's arrival to its answer, by endpoint.",
+    ("environment", "endpoint"),
+    registry=REGISTRY,
+    buckets=REQUEST_BUCKETS,
+)
+PROBLEMS = Counter(
+    "acme_ca_problems",
+    "Problem documents sent, by error type (RFC 8555 section 6.7).",
+    ("environment", "type"),
+    registry=REGISTRY,
+)
+NONCES = Counter(
+    "acme_ca_nonces",
+    "Nonces that came back, by result: accepted or refused.",
+    ("environment", "result"),
+    registry=REGISTRY,
+)
+ACCOUNTS_CREATED = Counter(
+    "acme_ca_accounts_created",
+    "Accounts created.",
+    ("environment",),
+    registry=REGISTRY,
+)
+ORDERS_CREATED = Counter(
+    "acme_ca_orders_created",
+    "Orders created, by their first status: ready when all authorizations were reused.",
+    ("environment", "status"),
+    registry=REGISTRY,
+)
+VALIDATIONS = Counter(
+    "acme_ca_validations",
+    "Challenges decided, by challenge type and result.",
+    ("environment", "challenge", "result"),
+    registry=REGISTRY,
+)
+VALIDATION_SECONDS = Histogram(
+    "acme_ca_validation_duration_seconds",
+    "Time of one validation attempt, by challenge type.",
+    ("environment", "challenge"),
+    registry=REGISTRY,
+    buckets=VALIDATION_BUCKETS,
+)
+CERTIFICATES_ISSUED = Counter(
+    "acme_ca_certificates_issued",
+    "Certificates issued, by profile.",
+    ("environment", "profile"),
+    registry=REGISTRY,
+)
+CERTIFICATES_REVOKED = Counter(
+    "acme_ca_certificates_revoked",
+    "Certificates revoked, by reason (RFC 5280 section 5.3.1).",
+    ("environment", "reason"),
+    registry=REGISTRY,
+)
+ISSUANCE_REFUSED = Counter(
+    "acme_ca_issuance_refused",
+    "Orders and finalize requests refused, by error type.",
+    ("environment", "type"),
+    registry=REGISTRY,
+)
+ISSUANCE_SECONDS = Histogram(
+    "acme_ca_issuance_duration_seconds",
+    "Time to build, lint, sign and verify a certificate.",
+    ("environment",),
+    registry=REGISTRY,
+    buckets=SIGN_BUCKETS,
+)
+SIGN_SECONDS = Histogram(
+    "acme_ca_sign_duration_seconds",
+    "Time of one signature by an issuer's key.",
+    ("issuer",),
+    registry=REGISTRY,
+    buckets=SIGN_BUCKETS,
+)
+ISSUER_NOT_AFTER = Gauge(
+    "acme_ca_issuer_expiration_timestamp_seconds",
+    "When an issuer's certificate expires (Unix time). It stops signing earlier, by its longest certificate.",
+    ("environment", "issuer"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge(
+    "acme_ca_config_last_reload_successful",
+    "Whether the configuration file was good when it was last read: 1, or 0 and the previous one is in use.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+
+
+def render() -> bytes:
+    """Return all metrics in the Prometheus text format: of all processes when there are several."""
+    if FOLDER_VARIABLE not in os.environ:
+        return generate_latest(REGISTRY)
+    everything = CollectorRegistry()
+    MultiProcessCollector(everything)  # type: ignore[no-untyped-call]  # prometheus-client leaves it without types
+    return generate_latest(everything)
+
+
+def child_exit(pid: int) -> None:
+    """Forget what only a living process can say; its counters stay, for counters never go back."""
+    if FOLDER_VARIABLE in os.environ:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]  # prometheus-client leaves it without types
