@@ -1,0 +1,1 @@
+"""acme-ca: an ACME (RFC 8555) certificate authority for machines that live for minutes."""
