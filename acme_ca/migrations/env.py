@@ -1,0 +1,20 @@
+"""Alembic's entry: runs the revisions on the connection that `acme_ca.db` opened."""
+
+from alembic import context
+
+from acme_ca.models import account, audit_event, authorization, certificate, environment, external_key, order
+from acme_ca.models.base import Base
+
+TABLES = (
+    account,
+    audit_event,
+    authorization,
+    certificate,
+    environment,
+    external_key,
+    order,
+)  # imported to be registered
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,1 @@
+"""What the CA remembers: one module for each thing, its table and its status transitions."""
