@@ -1,0 +1,20 @@
+"""The only place where HTTP parts are put together."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from flask import Flask
+
+from acme_ca import acme, status, web
+from acme_ca.authority import Authority
+
+Face = Literal["acme", "status"]
+
+
+def create_app(ca: Authority, faces: Iterable[Face]) -> Flask:
+    """Return the WSGI application that shows these faces of the CA."""
+    app = web.Application("acme_ca", static_folder=None)
+    web.install(app)
+    for face in faces:
+        {"acme": acme.install, "status": status.install}[face](app, ca)
+    return app

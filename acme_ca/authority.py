@@ -1,0 +1,141 @@
+"""The assembled CA: configuration, database, environments with their issuers and policy. Services receive it first."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from acme_ca import clock
+from acme_ca import config as configuration
+from acme_ca.db import Database
+from acme_ca.models.environment import EnvironmentKey
+from acme_ca.pki.issuer import Issuer
+from acme_ca.pki.profile import BUILTIN, Profile
+from acme_ca.policy.engine import Policy
+from acme_ca.problems import ServiceUnavailable
+from acme_ca.spent_nonces import SpentNonces, spent_nonces
+
+NONCE_KEY_SIZE = 32  # bytes
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment: its own directory, issuers, accounts and rules. `url` is the base of its ACME resources."""
+
+    name: str
+    url: str
+    settings: configuration.Environment
+    policy: Policy
+    profiles: Mapping[str, Profile]
+    issuers: tuple[Issuer, ...]
+    nonce_key: bytes = field(repr=False)
+
+    @property
+    def reuses(self) -> bool:
+        """Whether a valid authorization is good for further orders of its account."""
+        return self.settings.authorization_lifetime > 0
+
+    def issuer(self, now: datetime, lifetime: timedelta) -> Issuer:
+        """Return the first issuer that may sign for `lifetime`; raises ServiceUnavailable when none can."""
+        for issuer in self.issuers:
+            if issuer.can_sign(now, lifetime):
+                return issuer
+        raise ServiceUnavailable(
+            f"no issuer of environment {self.name} lives long enough to sign for {lifetime}; "
+            "the operators must renew one",
+            retry_after=300,
+        )
+
+    def account_url(self, account_id: str) -> str:
+        """Return the URL that names an account: `kid` in its requests, `accounturi` in CAA."""
+        return f"{self.url}/account/{account_id}"
+
+
+class Authority:
+    """The CA of one process. Made after a fork; keys are opened at once, connections on first use."""
+
+    def __init__(self, config: configuration.Config) -> None:
+        self.config = config
+        self.database = Database(config.database.url, config.database.reveal_password())
+        self.database.require_current()
+        config.state.mkdir(parents=True, exist_ok=True)
+        self.spent_nonces: SpentNonces = spent_nonces(self.database, config.state)
+        nonce_keys = _nonce_keys(self.database, tuple(config.environment))
+        self.environments: Mapping[str, Environment] = {
+            name: _environment(config, name, nonce_keys[name]) for name in config.environment
+        }
+        self._workers = ThreadPoolExecutor(config.worker.validations, thread_name_prefix="validate")
+
+    def background(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Run validation work on the bounded pool of this process."""
+        return self._workers.submit(work, *arguments)
+
+    def close(self) -> None:
+        """Finish the work at hand and let everything go."""
+        self._workers.shutdown(cancel_futures=True)
+        self.database.dispose()
+
+
+def load_issuer(settings: configuration.Issuer, issuer_url: str) -> Issuer:
+    """Open an issuer's certificates and key; raises ValueError or OSError saying what does not fit."""
+    return Issuer(
+        id=settings.name,
+        certificate=_certificates(settings.certificate)[0],
+        chain=tuple(certificate for path in settings.chain for certificate in _certificates(path)),
+        root=_certificates(settings.root)[0],
+        key=settings.key.open(),
+        issuer_url=issuer_url,
+        crl_url=None,
+    )
+
+
+def _environment(config: configuration.Config, name: str, nonce_key: bytes) -> Environment:
+    settings = config.environment[name]
+    profiles = BUILTIN | config.profile
+    return Environment(
+        name=name,
+        url=f"{config.external_url}/acme/{name}",
+        settings=settings,
+        policy=Policy(name, settings.policy, settings.challenges, settings.profiles),
+        profiles={profile: profiles[profile] for profile in settings.profiles},
+        issuers=tuple(
+            load_issuer(issuer, f"{config.listener.status.url}/issuers/{issuer.name}.crt") for issuer in settings.issuer
+        ),
+        nonce_key=nonce_key,
+    )
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(path.read_bytes())
+
+
+def _nonce_keys(database: Database, environments: tuple[str, ...]) -> dict[str, bytes]:
+    """Return each environment's nonce key, made by whichever process needs it first."""
+    found = _stored_nonce_keys(database)
+    for name in environments:
+        if name not in found:
+            try:
+                with database.write(durable=True) as session:
+                    session.add(
+                        EnvironmentKey(
+                            environment=name, nonce_key=secrets.token_bytes(NONCE_KEY_SIZE), created_at=clock.now()
+                        )
+                    )
+            except IntegrityError:
+                pass  # another process was first: its key counts
+    return _stored_nonce_keys(database)
+
+
+def _stored_nonce_keys(database: Database) -> dict[str, bytes]:
+    with database.read() as session:
+        return dict(session.execute(select(EnvironmentKey.environment, EnvironmentKey.nonce_key)).tuples().all())

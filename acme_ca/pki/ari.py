@@ -1,0 +1,63 @@
+"""Renewal information: the certificate identifier and the window in which to renew. RFC 9773 §4.1, §4.2."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from acme_ca.jose import b64url_decode, b64url_encode
+from acme_ca.problems import Malformed
+
+WINDOW_OPENS, WINDOW_CLOSES = 0.50, 0.67  # as fractions of the lifetime
+OPENING_SPREAD = 0.05  # of the lifetime: how much the serial moves the opening, so that renewals spread
+MAX_RETRY_AFTER = 6 * 3600  # seconds
+MAX_SERIAL = 21  # octets of a positive DER INTEGER of 20 octets
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateIdentifier:
+    """What names a certificate in ARI: its authority key identifier and serial number."""
+
+    authority_key_id: bytes
+    serial: int
+
+    def __str__(self) -> str:
+        octets = self.serial.to_bytes(self.serial.bit_length() // 8 + 1, "big")  # a signed DER INTEGER's contents
+        return f"{b64url_encode(self.authority_key_id)}.{b64url_encode(octets)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When to renew (`start` before `end`), and after how many seconds to ask again."""
+
+    start: datetime
+    end: datetime
+    retry_after: int
+
+
+def parse(text: str) -> CertificateIdentifier:
+    """Return the identifier behind its text form; raises Malformed. §4.1."""
+    key_id, dot, serial = text.partition(".")
+    if not dot or not key_id or not serial:
+        raise Malformed("the certificate identifier is not base64url(keyIdentifier).base64url(serial)")
+    octets = b64url_decode(serial)
+    if len(octets) > MAX_SERIAL or octets[0] >= 0x80:  # noqa: PLR2004 - the sign bit
+        raise Malformed("the serial in the certificate identifier is not a positive DER INTEGER of at most 20 octets")
+    return CertificateIdentifier(b64url_decode(key_id), int.from_bytes(octets, "big"))
+
+
+def window(not_before: datetime, not_after: datetime, serial: int) -> Window:
+    """Return the suggested window of a certificate in good standing. §4.2."""
+    lifetime = not_after - not_before
+    jitter = int.from_bytes(sha256(serial.to_bytes(20, "big")).digest()[:4], "big") / 2**32
+    start = not_before + lifetime * (WINDOW_OPENS + OPENING_SPREAD * jitter)
+    return Window(start, not_before + lifetime * WINDOW_CLOSES, retry_after(lifetime))
+
+
+def window_now(not_before: datetime, not_after: datetime) -> Window:
+    """Return a window in the past: replace the certificate at once (it is revoked). §4.2."""
+    return Window(not_before, not_before + timedelta(seconds=1), retry_after(not_after - not_before))
+
+
+def retry_after(lifetime: timedelta) -> int:
+    """Return after how many seconds to ask again: a tenth of the lifetime, six hours at most, a minute at least."""
+    return max(60, min(int(lifetime.total_seconds() / 10), MAX_RETRY_AFTER))

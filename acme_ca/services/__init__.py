@@ -1,0 +1,1 @@
+"""What the CA does: one module for each kind of act; each owns its transactions."""

@@ -1,0 +1,215 @@
+"""Accounts: made, found, updated, re-keyed, ended. RFC 8555 §7.3."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from acme_ca import clock, jose, metrics
+from acme_ca.authority import Authority, Environment
+from acme_ca.jose import Jwk
+from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
+from acme_ca.models.external_key import ExternalKey
+from acme_ca.problems import (
+    AccountDoesNotExist,
+    Conflict,
+    ExternalAccountRequired,
+    InvalidContact,
+    Unauthorized,
+    UnsupportedContact,
+    UserActionRequired,
+)
+from acme_ca.services import audit
+
+MAX_CONTACTS = 10
+MAX_CONTACT = 320  # characters: 64 of the local part, @, 255 of the domain
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What newAccount asks for. §7.3. `url` is the URL of the request, which an external binding signs too."""
+
+    jwk: Jwk
+    url: str
+    contact: tuple[str, ...] = ()
+    terms_of_service_agreed: bool = False
+    external_account_binding: Mapping[str, Any] | None = None
+
+
+def find(ca: Authority, environment: Environment, jwk: Jwk) -> Account:
+    """Return the account that has this key; raises AccountDoesNotExist. §7.3.1 (onlyReturnExisting)."""
+    with ca.database.read() as session:
+        account = _by_key(session, environment, jwk)
+    if account is None:
+        raise AccountDoesNotExist(f"no account of environment {environment.name} has this key")
+    account.require_valid()
+    return account
+
+
+def register(ca: Authority, environment: Environment, registration: Registration) -> tuple[Account, bool]:
+    """Return the account of this key and whether it was made now. §7.3.
+
+    A known key gets its account back, whatever else the request says: clients that restart send a spent binding.
+    """
+    contact = _checked_contact(registration.contact)
+    try:
+        with ca.database.write(durable=True) as session:
+            known = _by_key(session, environment, registration.jwk)
+            if known is None:
+                account = _created(session, environment, registration, contact)
+    except IntegrityError:  # another request with the same key was first
+        return find(ca, environment, registration.jwk), False
+    if known is not None:
+        known.require_valid()
+        return known, False
+    metrics.ACCOUNTS_CREATED.labels(environment.name).inc()
+    return account, True
+
+
+def get(ca: Authority, environment: Environment, signer: Signer) -> Account:
+    """Return the signer's own account. §7.3.2 (POST-as-GET)."""
+    with ca.database.read() as session:
+        return acting_account(session, environment.name, signer)
+
+
+def key_of(ca: Authority, environment: Environment, account_id: str) -> Jwk:
+    """Return the public key of an account, whatever its status; raises AccountDoesNotExist. §6.2."""
+    with ca.database.read() as session:
+        row = session.execute(select(Account.environment, Account.jwk).where(Account.id == account_id)).one_or_none()
+    if row is None or row.environment != environment.name:
+        raise AccountDoesNotExist(f"account {account_id} does not exist in environment {environment.name}")
+    return jose.jwk_from_json(row.jwk)
+
+
+def update(
+    ca: Authority, environment: Environment, signer: Signer, *, contact: tuple[str, ...] | None, deactivate: bool
+) -> Account:
+    """Replace the contacts, or deactivate the account. §7.3.2, §7.3.6."""
+    checked = None if contact is None else _checked_contact(contact)
+    with ca.database.write(durable=True) as session:
+        account = acting_account(session, environment.name, signer)
+        if deactivate:
+            account.deactivate(clock.now())
+            audit.record(session, environment.name, "account.deactivated", account.id, account_id=account.id)
+        elif checked is not None:
+            account.contact = list(checked)
+            audit.record(session, environment.name, "account.updated", account.id, account_id=account.id)
+    return account
+
+
+def change_key(
+    ca: Authority, environment: Environment, signer: Signer, *, account_url: str, old: Jwk, new: Jwk
+) -> Account:
+    """Give the account a new key. §7.3.5.
+
+    `account_url` and `old` are what the inner JWS names. Raises Conflict, with the other account's URL as Location,
+    when the new key is taken.
+    """
+    if account_url != environment.account_url(signer.account_id):
+        raise Unauthorized(f"keyChange names the account {account_url}, but another one signed it")
+    if old.thumbprint != signer.thumbprint:
+        raise Unauthorized("oldKey is not the key that signed the request")
+    try:
+        with ca.database.write(durable=True) as session:
+            account = acting_account(session, environment.name, signer)
+            taken = _by_key(session, environment, new)
+            if taken is None:
+                account.jwk, account.thumbprint = dict(new.json), new.thumbprint
+                audit.record(
+                    session,
+                    environment.name,
+                    "account.key_changed",
+                    account.id,
+                    account_id=account.id,
+                    old_thumbprint=old.thumbprint,
+                    new_thumbprint=new.thumbprint,
+                )
+    except IntegrityError:  # another request took the key at the same moment
+        taken = find(ca, environment, new)
+    if taken is not None:
+        raise Conflict(
+            "the new key belongs to an account already", headers={"Location": environment.account_url(taken.id)}
+        )
+    return account
+
+
+def _by_key(session: Session, environment: Environment, jwk: Jwk) -> Account | None:
+    return session.scalar(
+        select(Account).where(Account.environment == environment.name, Account.thumbprint == jwk.thumbprint)
+    )
+
+
+def _created(
+    session: Session, environment: Environment, registration: Registration, contact: tuple[str, ...]
+) -> Account:
+    now = clock.now()
+    if environment.settings.terms_of_service is not None and not registration.terms_of_service_agreed:
+        raise UserActionRequired(
+            f"the terms of service at {environment.settings.terms_of_service} must be agreed to "
+            "(termsOfServiceAgreed: true)",
+            headers={"Link": f'<{environment.settings.terms_of_service}>;rel="terms-of-service"'},
+        )
+    key = _external_key(session, environment, registration, now)
+    account = Account(
+        environment=environment.name,
+        thumbprint=registration.jwk.thumbprint,
+        jwk=dict(registration.jwk.json),
+        status=AccountStatus.VALID.value,
+        contact=list(contact),
+        terms_agreed_at=now if registration.terms_of_service_agreed else None,
+        eab_kid=key.kid if key else None,
+        eab_label=key.label if key else None,
+        external_account_binding=dict(registration.external_account_binding or {}) if key else None,
+        created_at=now,
+    )
+    session.add(account)
+    session.flush()
+    audit.record(
+        session,
+        environment.name,
+        "account.created",
+        account.id,
+        account_id=account.id,
+        thumbprint=account.thumbprint,
+        eab_kid=account.eab_kid,
+    )
+    return account
+
+
+def _external_key(
+    session: Session, environment: Environment, registration: Registration, now: datetime
+) -> ExternalKey | None:
+    """Verify and spend the external account binding, if there is one. §7.3.4."""
+    binding = registration.external_account_binding
+    if binding is None:
+        if environment.settings.external_account_required:
+            raise ExternalAccountRequired(
+                f"environment {environment.name} makes accounts only for an external account key (EAB); "
+                "ask the operators for one"
+            )
+        return None
+    key = session.get(ExternalKey, jose.eab_kid(binding), with_for_update=True)
+    if key is None or key.environment != environment.name:
+        raise Unauthorized("the external account key is not known in this environment")
+    jose.verify_eab(binding, registration.jwk, registration.url, lambda _kid: key.mac_key)
+    key.use(now)
+    return key
+
+
+def _checked_contact(contact: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse contacts that are not mailto URLs of one address without header fields. §7.3."""
+    if len(contact) > MAX_CONTACTS:
+        raise InvalidContact(f"{len(contact)} contacts; at most {MAX_CONTACTS} are kept")
+    for url in contact:
+        scheme, colon, address = url.partition(":")
+        if not colon or scheme.lower() != "mailto":
+            raise UnsupportedContact(f"contact {url[:MAX_CONTACT]!r}: only mailto URLs are supported")
+        local, at, domain = address.rpartition("@")
+        plain = address.isascii() and address.isprintable() and not set(address) & set(' ?,;<>"')
+        if not (at and local and domain and plain and "@" not in local and len(address) <= MAX_CONTACT):
+            raise InvalidContact(f"contact {url[:MAX_CONTACT]!r} is not mailto: with one plain address")
+    return contact

@@ -1,0 +1,63 @@
+"""Authorizations: made ahead of an order, read, given up. RFC 8555 §7.4.1, §7.5, §7.5.2."""
+
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from acme_ca import clock, identifiers
+from acme_ca.authority import Authority, Environment
+from acme_ca.models.account import Signer, acting_account
+from acme_ca.models.authorization import Authorization, owned_authorization, reusable
+from acme_ca.policy.engine import Applicant
+from acme_ca.problems import Malformed
+from acme_ca.services import audit
+
+
+def create(
+    ca: Authority, environment: Environment, signer: Signer, identifier: tuple[str, str]
+) -> tuple[Authorization, bool]:
+    """Return an authorization for one name, and whether it is new: a valid one is given again. §7.4.1."""
+    name = identifiers.parse(*identifier)
+    if name.wildcard:
+        raise Malformed(f"newAuthz cannot authorize a wildcard; order a certificate for {name.value} instead (§7.4.1)")
+    now = clock.now()
+    with ca.database.write() as session:
+        account = acting_account(session, environment.name, signer)
+        decision = environment.policy.decide(Applicant(account.id, account.eab_label), (name,))
+        held = reusable(session, account.id, decision.challenges, now) if environment.reuses else {}
+        if name in held:
+            return held[name], False
+        authorization = Authorization.offer(
+            environment.name,
+            account.id,
+            name,
+            decision.challenges[name],
+            now=now,
+            expires_at=now + timedelta(seconds=environment.settings.pending_lifetime),
+        )
+        session.add(authorization)
+    return authorization, True
+
+
+def get(ca: Authority, environment: Environment, signer: Signer, authorization_id: str) -> Authorization:
+    """Return one of the signer's authorizations."""
+    with ca.database.read() as session:
+        return _own(session, environment, signer, authorization_id)
+
+
+def deactivate(ca: Authority, environment: Environment, signer: Signer, authorization_id: str) -> Authorization:
+    """Give an authorization up; it never comes back. §7.5.2."""
+    with ca.database.write() as session:
+        authorization = _own(session, environment, signer, authorization_id, lock=True)
+        authorization.deactivate(clock.now())
+        audit.record(
+            session, environment.name, "authorization.deactivated", authorization.id, account_id=signer.account_id
+        )
+    return authorization
+
+
+def _own(
+    session: Session, environment: Environment, signer: Signer, authorization_id: str, *, lock: bool = False
+) -> Authorization:
+    acting_account(session, environment.name, signer)
+    return owned_authorization(session, environment.name, signer.account_id, authorization_id, lock=lock)

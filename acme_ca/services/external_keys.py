@@ -1,0 +1,73 @@
+"""Keys for external account binding: made for a client, listed, revoked. RFC 8555 §7.3.4."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from acme_ca import clock
+from acme_ca.db import Database
+from acme_ca.jose import b64url_encode
+from acme_ca.models.external_key import ExternalKey
+from acme_ca.problems import NotFound
+from acme_ca.services import audit
+
+MAC_KEY_SIZE = 32  # bytes; HS256 wants no more
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What is given to the client, once: `mac_key` is base64url without padding, as clients take it."""
+
+    kid: str
+    mac_key: str
+    expires_at: datetime | None
+
+
+def create(
+    database: Database,
+    environment: str,
+    *,
+    label: str | None = None,
+    reusable: bool = False,
+    lifetime: timedelta | None = None,
+) -> NewKey:
+    """Make a key; it binds one account unless `reusable`, and not after `lifetime`."""
+    now = clock.now()
+    mac_key = secrets.token_bytes(MAC_KEY_SIZE)
+    key = ExternalKey(
+        kid=secrets.token_hex(10),
+        environment=environment,
+        mac_key=mac_key,
+        label=label,
+        reusable=reusable,
+        created_at=now,
+        expires_at=now + lifetime if lifetime is not None else None,
+    )
+    with database.write(durable=True) as session:
+        session.add(key)
+        audit.record(session, environment, "external_key.created", key.kid, label=label, reusable=reusable)
+    return NewKey(key.kid, b64url_encode(mac_key), key.expires_at)
+
+
+def all_of(database: Database, environment: str) -> list[ExternalKey]:
+    """Return an environment's keys, oldest first."""
+    with database.read() as session:
+        return list(
+            session.scalars(
+                select(ExternalKey).where(ExternalKey.environment == environment).order_by(ExternalKey.created_at)
+            )
+        )
+
+
+def revoke(database: Database, environment: str, kid: str) -> ExternalKey:
+    """Make a key unusable for further accounts; accounts made with it stay. Raises NotFound."""
+    with database.write(durable=True) as session:
+        key = session.get(ExternalKey, kid, with_for_update=True)
+        if key is None or key.environment != environment:
+            raise NotFound(f"environment {environment} has no external account key {kid}")
+        if key.revoked_at is None:
+            key.revoked_at = clock.now()
+            audit.record(session, environment, "external_key.revoked", kid)
+    return key

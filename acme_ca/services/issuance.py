@@ -1,0 +1,299 @@
+"""Issuance: a ready order and a CSR become one certificate. RFC 8555 §7.4.
+
+Claim, work, record: the order and a serial in the ledger are claimed in one transaction, the key signs with none
+open, and the certificate is recorded durably before anybody sees it. A claim whose process died is taken over by
+`resume_due`: its serial is abandoned for good, the order is issued under a new one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import perf_counter
+
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from acme_ca import clock, metrics
+from acme_ca.authority import Authority, Environment
+from acme_ca.challenges import caa
+from acme_ca.challenges.base import Unanswered
+from acme_ca.jose import jwk_from_public_key
+from acme_ca.models.account import Account, Signer, acting_account
+from acme_ca.models.authorization import Authorization
+from acme_ca.models.base import new_id
+from acme_ca.models.certificate import BlockedKey, Certificate, CertificateStatus
+from acme_ca.models.order import Order, OrderStatus, OrderView, authorizations_of, owned_order
+from acme_ca.pki import ari
+from acme_ca.pki import csr as requests
+from acme_ca.pki.csr import Csr
+from acme_ca.pki.issuer import Issuer, new_serial
+from acme_ca.pki.leaf import LeafRequest
+from acme_ca.pki.validity import validity
+from acme_ca.policy.engine import Applicant, Decision
+from acme_ca.problems import BadCsr, NotFound, Problem, ServiceUnavailable, Unauthorized
+from acme_ca.public_keys import spki_sha256
+from acme_ca.services import audit
+
+LEASE = timedelta(seconds=30)  # how long one issuance may take before another process takes it over
+CAA_FRESH = timedelta(hours=8)  # RFC 8659 checks older than this are repeated
+DUE_BATCH = 16
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An order claimed for issuance, with all that the signature needs, as values."""
+
+    environment: Environment
+    order_id: str
+    account_id: str
+    certificate_id: str
+    issuer: Issuer
+    leaf: LeafRequest
+    stale_caa: tuple[tuple[str, str], ...]  # authorization id and the challenge type that proved it
+
+
+def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: str, csr_der: bytes) -> OrderView:
+    """Issue the certificate of a ready order; asked again with the same CSR, answer how the order stands.
+
+    Raises OrderNotReady, BadCsr and policy's refusals, which leave the order as it was; Caa, which ends it; and
+    ServiceUnavailable for passing trouble, after which the order is ready again.
+    """
+    csr = requests.parse(csr_der)
+    with ca.database.write() as session:
+        account = acting_account(session, environment.name, signer)
+        order = owned_order(session, environment.name, account.id, order_id, lock=True)
+        authorizations = authorizations_of(session, order)
+        if order.status in (OrderStatus.PROCESSING, OrderStatus.VALID) and order.csr == csr_der:
+            return order.view(clock.now(), authorizations)
+        claim = _claim(session, environment, account, order, authorizations, csr, csr_der)
+    return _issue(ca, claim)
+
+
+def certificate(
+    ca: Authority, environment: Environment, signer: Signer, certificate_id: str
+) -> tuple[x509.Certificate, Issuer]:
+    """Return one of the signer's certificates and its issuer. §7.4.2."""
+    with ca.database.read() as session:
+        acting_account(session, environment.name, signer)
+        line = session.get(Certificate, certificate_id)
+    if line is None or line.environment != environment.name or line.der is None:
+        raise NotFound(f"there is no certificate {certificate_id}")
+    if line.account_id != signer.account_id:
+        raise Unauthorized(f"certificate {certificate_id} belongs to another account")
+    issuer = next((issuer for issuer in environment.issuers if issuer.id == line.issuer_id), None)
+    if issuer is None:
+        raise NotFound(f"issuer {line.issuer_id} of certificate {certificate_id} is retired; order a new certificate")
+    return x509.load_der_x509_certificate(line.der), issuer
+
+
+def resume_due(ca: Authority) -> int:
+    """Take over the issuances whose process died; return how many were."""
+    with ca.database.read() as session:
+        due = session.scalars(select(Order.id).where(Order.due_at <= clock.now()).limit(DUE_BATCH)).all()
+    for order_id in due:
+        claim = _claim_again(ca, order_id)
+        if claim is not None:
+            try:
+                _issue(ca, claim)
+            except Problem as problem:
+                log.warning("issuance.resumed_in_vain", order_id=order_id, detail=problem.detail)
+    return len(due)
+
+
+def _claim(
+    session: Session,
+    environment: Environment,
+    account: Account,
+    order: Order,
+    authorizations: Sequence[Authorization],
+    csr: Csr,
+    csr_der: bytes,
+) -> Claim:
+    """Claim the order and a serial after every check that decides whether this certificate may be."""
+    now = clock.now()
+    order.start_processing(now, authorizations, csr_der, now + LEASE)
+    requests.check_names(csr, order.names, ())
+    decision = environment.policy.decide(Applicant(account.id, account.eab_label), order.names)
+    environment.policy.check_profile(decision, order.profile)
+    _check_key(session, environment, decision, account, order, csr)
+    profile = environment.profiles[order.profile]
+    not_before, not_after = validity(profile, now, decision.max_lifetime, order.not_before, order.not_after)
+    issuer = environment.issuer(now, not_after - now)
+    leaf = LeafRequest(
+        identifiers=order.names,
+        uris=(),
+        public_key=csr.public_key,
+        profile=profile,
+        serial=new_serial(),
+        not_before=not_before,
+        not_after=not_after,
+    )
+    certificate_id = new_id()
+    session.add(_ledger_line(certificate_id, environment, order, issuer, leaf, now))
+    return Claim(
+        environment=environment,
+        order_id=order.id,
+        account_id=account.id,
+        certificate_id=certificate_id,
+        issuer=issuer,
+        leaf=leaf,
+        stale_caa=tuple(
+            (authorization.id, authorization.challenge or "")
+            for authorization in authorizations
+            if (authorization.caa_checked_at or authorization.created_at) <= now - CAA_FRESH
+        ),
+    )
+
+
+def _check_key(
+    session: Session, environment: Environment, decision: Decision, account: Account, order: Order, csr: Csr
+) -> None:
+    """Refuse keys that profile or policy do not allow, the account's own (§11.1), and compromised ones."""
+    allowed = environment.profiles[order.profile].key_types
+    if csr.key_type not in allowed:
+        raise BadCsr(f"profile {order.profile} takes {', '.join(allowed)} keys, the CSR has {csr.key_type}")
+    environment.policy.check_key(decision, csr.key_type)
+    if jwk_from_public_key(csr.public_key).thumbprint == account.thumbprint:
+        raise BadCsr("the CSR has the account's own key; a certificate needs a key of its own (RFC 8555 §11.1)")
+    if session.get(BlockedKey, spki_sha256(csr.public_key)) is not None:
+        raise BadCsr("the key was reported compromised; make a new one")
+
+
+def _ledger_line(
+    certificate_id: str, environment: Environment, order: Order, issuer: Issuer, leaf: LeafRequest, now: datetime
+) -> Certificate:
+    return Certificate(
+        id=certificate_id,
+        serial=f"{leaf.serial:032x}",
+        environment=environment.name,
+        account_id=order.account_id,
+        order_id=order.id,
+        issuer_id=issuer.id,
+        authority_key_id=issuer.key_id,
+        status=CertificateStatus.CLAIMED.value,
+        profile=order.profile,
+        policy_version=environment.policy.version,
+        names=[str(name) for name in order.names],
+        key_sha256=spki_sha256(leaf.public_key),
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        created_at=now,
+    )
+
+
+def _claim_again(ca: Authority, order_id: str) -> Claim | None:
+    """Claim an order whose issuance died, under a new serial; None when there is nothing more to do."""
+    with ca.database.write() as session:
+        now = clock.now()
+        order = session.get(Order, order_id, with_for_update={"skip_locked": True})
+        if order is None or order.due_at is None or order.due_at > now or order.environment not in ca.environments:
+            return None
+        csr_der, environment = order.csr or b"", ca.environments[order.environment]
+        _abandon(session, order)
+        order.release()
+        account = session.get_one(Account, order.account_id)
+        authorizations = authorizations_of(session, order)
+        try:
+            account.require_valid()
+            return _claim(session, environment, account, order, authorizations, requests.parse(csr_der), csr_der)
+        except ServiceUnavailable:
+            return None  # the order is released: its client may finalize again
+        except Problem as problem:
+            order.refuse(problem)
+            return None
+
+
+def _issue(ca: Authority, claim: Claim) -> OrderView:
+    """Sign what was claimed and record it; passing trouble releases the claim."""
+    started = perf_counter()
+    try:
+        _repeat_caa(ca, claim)
+        certificate = claim.issuer.issue(claim.leaf)
+    except Problem as problem:
+        _give_up(ca, claim, problem)
+        raise
+    except Exception:
+        _give_up(ca, claim, ServiceUnavailable("the issuer could not sign"))
+        raise
+    metrics.ISSUANCE_SECONDS.labels(claim.environment.name).observe(perf_counter() - started)
+    return _record(ca, claim, certificate)
+
+
+def _record(ca: Authority, claim: Claim, certificate: x509.Certificate) -> OrderView:
+    der = certificate.public_bytes(Encoding.DER)
+    with ca.database.write(durable=True) as session:
+        order = session.get_one(Order, claim.order_id, with_for_update=True)
+        line = session.get_one(Certificate, claim.certificate_id)
+        if line.status != CertificateStatus.CLAIMED:  # we were so slow that the claim was taken over
+            return order.view(clock.now(), authorizations_of(session, order))
+        line.issue(der)
+        order.complete(line.id)
+        if order.replaces is not None:
+            _mark_replaced(session, order)
+        audit.record(
+            session,
+            claim.environment.name,
+            "certificate.issued",
+            line.id,
+            account_id=claim.account_id,
+            order=order.id,
+            serial=line.serial,
+            names=line.names,
+            profile=line.profile,
+            issuer=line.issuer_id,
+            policy=line.policy_version,
+        )
+    metrics.CERTIFICATES_ISSUED.labels(claim.environment.name, line.profile).inc()
+    return order.view(clock.now(), ())
+
+
+def _mark_replaced(session: Session, order: Order) -> None:
+    """Remember which order replaced the certificate; the first one counts. RFC 9773 §5."""
+    replaced = ari.parse(order.replaces or "")
+    session.execute(
+        update(Certificate)
+        .where(Certificate.serial == f"{replaced.serial:032x}", Certificate.replaced_by.is_(None))
+        .values(replaced_by=order.id)
+    )
+
+
+def _give_up(ca: Authority, claim: Claim, problem: Problem) -> None:
+    """Abandon the serial; release the order after passing trouble, end it after a refusal."""
+    with ca.database.write() as session:
+        order = session.get_one(Order, claim.order_id, with_for_update=True)
+        if order.status != OrderStatus.PROCESSING:
+            return
+        _abandon(session, order)
+        if isinstance(problem, ServiceUnavailable):
+            order.release()
+        else:
+            order.fail(problem)
+
+
+def _abandon(session: Session, order: Order) -> None:
+    claimed = select(Certificate).where(
+        Certificate.order_id == order.id, Certificate.status == CertificateStatus.CLAIMED.value
+    )
+    for line in session.scalars(claimed):
+        line.abandon()
+        audit.record(session, order.environment, "certificate.abandoned", line.id, order=order.id, serial=line.serial)
+
+
+def _repeat_caa(ca: Authority, claim: Claim) -> None:
+    """Look at CAA again for every name whose last look is too old. RFC 8659."""
+    settings = claim.environment.settings
+    account_url = claim.environment.account_url(claim.account_id)
+    for authorization_id, challenge in claim.stale_caa:
+        with ca.database.read() as session:
+            name = session.get_one(Authorization, authorization_id).name
+        try:
+            caa.check(settings.validation, name, challenge, account_url, settings.caa_identities)
+        except Unanswered as silence:
+            raise ServiceUnavailable(f"CAA for {name.value}: {silence.problem.detail}") from silence
+        with ca.database.write() as session:
+            session.get_one(Authorization, authorization_id).caa_checked_at = clock.now()

@@ -1,0 +1,202 @@
+"""Challenges: a client submits one, the server looks at the proof. RFC 8555 §7.5.1, §8.2.
+
+A submission is claimed with a lease and worked on at once in the process that took it; whoever finds the lease run
+out takes the work over. A definite answer decides; silence is asked again with backoff for the environment's patience.
+"""
+
+from concurrent.futures import TimeoutError as StillRunning
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from time import perf_counter
+
+import structlog
+from sqlalchemy import select
+
+from acme_ca import clock, metrics
+from acme_ca.authority import Authority, Environment
+from acme_ca.challenges import CHALLENGES, caa
+from acme_ca.challenges.base import Attempt, Evidence, Unanswered
+from acme_ca.models.account import Account, Signer, acting_account
+from acme_ca.models.authorization import Authorization, AuthorizationStatus, owned_authorization
+from acme_ca.problems import NotFound, Problem, ServerInternal
+from acme_ca.services import audit
+
+LEASE_MARGIN = 5.0  # seconds that a claim outlives the deadline of the attempt itself
+BACKOFF_FIRST, BACKOFF_MAX = 1.0, 15.0  # seconds between attempts, doubling
+DUE_BATCH = 32  # authorizations taken over at a time
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The work on one authorization: what it takes to validate, as values."""
+
+    environment: Environment
+    authorization_id: str
+    account_id: str
+    challenge: str
+    attempt: Attempt
+    submitted_at: datetime
+    tries: int
+
+
+def submit(
+    ca: Authority, environment: Environment, signer: Signer, authorization_id: str, challenge: str, *, wait: float
+) -> Authorization:
+    """Start to validate the challenge, once; a repeated submission finds its present state. §7.5.1.
+
+    Waits up to `wait` seconds for the outcome, so that most clients need not poll.
+    """
+    with ca.database.write() as session:
+        acting_account(session, environment.name, signer)
+        authorization = owned_authorization(session, environment.name, signer.account_id, authorization_id, lock=True)
+        _require_offered(authorization, challenge)
+        now = clock.now()
+        started = authorization.submit(challenge, now, now + _lease(environment))
+    if not started:
+        return authorization
+    future = ca.background(run, ca, _claim(environment, authorization, signer.thumbprint))
+    try:
+        return future.result(timeout=wait) or authorization
+    except StillRunning:
+        return authorization
+
+
+def view(
+    ca: Authority, environment: Environment, signer: Signer, authorization_id: str, challenge: str
+) -> Authorization:
+    """Return the authorization whose challenge a client reads. §7.5.1 (POST-as-GET)."""
+    with ca.database.read() as session:
+        acting_account(session, environment.name, signer)
+        authorization = owned_authorization(session, environment.name, signer.account_id, authorization_id)
+    _require_offered(authorization, challenge)
+    return authorization
+
+
+def resume_due(ca: Authority) -> int:
+    """Take over the validations whose time has come: retries, and claims of processes that died; return how many."""
+    claims = _claim_due(ca)
+    for future in [ca.background(run, ca, claim) for claim in claims]:
+        future.result()
+    return len(claims)
+
+
+def run(ca: Authority, claim: Claim) -> Authorization | None:
+    """Make one attempt and record its outcome; return the authorization, or None when it is gone."""
+    started = perf_counter()
+    try:
+        outcome: Evidence | Problem | Unanswered = _attempt(claim)
+    except (Problem, Unanswered) as answer:
+        outcome = answer
+    except Exception:
+        log.exception("validation.crashed", authorization_id=claim.authorization_id, challenge=claim.challenge)
+        outcome = Unanswered(ServerInternal("the server failed while it looked at the challenge; it will look again"))
+    metrics.VALIDATION_SECONDS.labels(claim.environment.name, claim.challenge).observe(perf_counter() - started)
+    return _record(ca, claim, outcome)
+
+
+def _require_offered(authorization: Authorization, challenge: str) -> None:
+    if challenge not in authorization.shown:
+        raise NotFound(f"authorization {authorization.id} has no challenge {challenge}")
+
+
+def _lease(environment: Environment) -> timedelta:
+    return timedelta(seconds=environment.settings.validation.timeout + LEASE_MARGIN)
+
+
+def _claim(environment: Environment, authorization: Authorization, thumbprint: str) -> Claim:
+    return Claim(
+        environment=environment,
+        authorization_id=authorization.id,
+        account_id=authorization.account_id,
+        challenge=authorization.challenge or "",
+        attempt=Attempt(
+            identifier=authorization.name,
+            token=authorization.token,
+            thumbprint=thumbprint,
+            account_url=environment.account_url(authorization.account_id),
+            network=environment.settings.validation,
+            caa_identities=environment.settings.caa_identities,
+        ),
+        submitted_at=authorization.submitted_at or authorization.created_at,
+        tries=len(authorization.attempts),
+    )
+
+
+def _claim_due(ca: Authority) -> list[Claim]:
+    now = clock.now()
+    due = (
+        select(Authorization, Account.thumbprint)
+        .join(Account, Account.id == Authorization.account_id)
+        .where(Authorization.due_at <= now, Authorization.environment.in_(ca.environments))
+        .order_by(Authorization.due_at)
+        .limit(DUE_BATCH)
+        .with_for_update(of=Authorization, skip_locked=True)
+    )
+    claims = []
+    with ca.database.read() as session:  # a look first, so that an idle worker never takes the write turn
+        if session.scalar(select(Authorization.id).where(Authorization.due_at <= now).limit(1)) is None:
+            return []
+    with ca.database.write() as session:
+        for authorization, thumbprint in session.execute(due).tuples():
+            environment = ca.environments[authorization.environment]
+            authorization.claim(now + _lease(environment))
+            claims.append(_claim(environment, authorization, thumbprint))
+    return claims
+
+
+def _attempt(claim: Claim) -> Evidence:
+    """Look at the proof, then at CAA, which is fresh for the issuance that follows. RFC 8659, RFC 8657."""
+    attempt = claim.attempt
+    evidence = CHALLENGES[claim.challenge].validate(attempt)
+    caa_found = caa.check(
+        attempt.network, attempt.identifier, claim.challenge, attempt.account_url, attempt.caa_identities
+    )
+    return replace(evidence, summary=f"{evidence.summary}; {caa_found}")
+
+
+def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswered) -> Authorization | None:
+    with ca.database.write() as session:
+        authorization = session.get(Authorization, claim.authorization_id, with_for_update=True)
+        if authorization is None or authorization.status != AuthorizationStatus.PROCESSING:
+            return authorization
+        _decide(claim, authorization, outcome, clock.now())
+        if authorization.status != AuthorizationStatus.PROCESSING:
+            metrics.VALIDATIONS.labels(claim.environment.name, claim.challenge, authorization.status).inc()
+            audit.record(
+                session,
+                claim.environment.name,
+                f"authorization.{authorization.status}",
+                authorization.id,
+                account_id=claim.account_id,
+                identifier=str(claim.attempt.identifier),
+                challenge=claim.challenge,
+                evidence=authorization.evidence,
+                error=authorization.error,
+            )
+    return authorization
+
+
+def _decide(
+    claim: Claim, authorization: Authorization, outcome: Evidence | Problem | Unanswered, now: datetime
+) -> None:
+    settings = claim.environment.settings
+    if isinstance(outcome, Evidence):
+        evidence = {"summary": outcome.summary, "records": [dict(record) for record in outcome.records]}
+        expires_at = now + timedelta(seconds=settings.authorization_lifetime or settings.order_lifetime)
+        authorization.succeed(now, min(expires_at, outcome.expires_at or expires_at), evidence)
+    elif isinstance(outcome, Problem):
+        authorization.fail(outcome)
+    elif (now - claim.submitted_at).total_seconds() >= settings.patience:
+        authorization.fail(_out_of_patience(authorization, outcome.problem, settings.patience))
+    else:
+        backoff = min(BACKOFF_FIRST * 2**claim.tries, BACKOFF_MAX)
+        seen = {"at": clock.rfc3339(now), "detail": outcome.problem.detail}
+        authorization.postpone(seen, now + timedelta(seconds=backoff))
+
+
+def _out_of_patience(authorization: Authorization, last: Problem, patience: float) -> Problem:
+    seen = [f"{attempt['at']}: {attempt['detail']}" for attempt in authorization.attempts]
+    tried = "; ".join([*seen, f"last: {last.detail}"])
+    return type(last)(f"no definite answer in {len(seen) + 1} attempts over {patience:.0f} seconds: {tried}")

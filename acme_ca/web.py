@@ -1,0 +1,133 @@
+"""What all HTTP faces share: request ids, answers in JSON, problem documents, one log line and metric per request."""
+
+import json
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from acme_ca import logs, metrics, problems
+from acme_ca.problems import Problem
+
+MAX_BODY = 128 * 1024  # bytes: a CSR with a hundred names and an RSA-4096 key in JWS is far below
+
+log = structlog.get_logger(__name__)
+
+
+class InFlight:
+    """How many requests this process works on; a face that could wait asks first whether others need the thread."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Count one request."""
+        with self._lock:
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count -= 1
+
+    def __int__(self) -> int:
+        return self._count
+
+
+IN_FLIGHT = InFlight()
+
+
+class Application(Flask):
+    """A Flask application that counts its requests in flight."""
+
+    def wsgi_app(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - the WSGI interface
+        """Answer a request."""
+        with IN_FLIGHT():
+            return super().wsgi_app(environ, start_response)
+
+
+def json_response(body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a JSON object."""
+    return Response(json.dumps(body), status, headers, content_type="application/json")
+
+
+def install(app: Flask) -> None:
+    """Give an application the shared behaviour."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.register_error_handler(Problem, problem_response)
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def problem_response(problem: Problem) -> Response:
+    """Render a problem document that names the request. RFC 9457."""
+    g.problem = problem
+    document = problem.document() | {"instance": f"urn:request:{g.request_id}"}
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return Response(json.dumps(document), problem.status, headers, content_type="application/problem+json")
+
+
+def _begin() -> None:
+    g.started = perf_counter()
+    g.request_id = secrets.token_hex(8)
+    g.problem = None
+    logs.bind_request(g.request_id)
+
+
+def _end(response: Response) -> Response:
+    seconds = perf_counter() - g.started
+    endpoint = request.endpoint or "none"
+    environment = (request.view_args or {}).get("environment", "")
+    response.headers["X-Request-Id"] = g.request_id
+    metrics.HTTP_REQUESTS.labels(environment, endpoint, response.status_code).inc()
+    metrics.HTTP_REQUEST_SECONDS.labels(environment, endpoint).observe(seconds)
+    details = {}
+    if g.problem is not None:
+        metrics.PROBLEMS.labels(environment, g.problem.type).inc()
+        details = {"problem": g.problem.type, "detail": g.problem.detail}
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        remote=request.remote_addr,
+        ms=round(seconds * 1000, 1),
+        **details,
+    )
+    return response
+
+
+def _http_problem(error: HTTPException) -> Response:
+    """Turn what Flask refuses by itself into a problem document."""
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        return problem_response(
+            problems.MethodNotAllowed(
+                f"{request.method} is not for this resource; it answers {allowed}", headers={"Allow": allowed}
+            )
+        )
+    if isinstance(error, RequestEntityTooLarge):
+        return problem_response(problems.PayloadTooLarge(f"the body is larger than {MAX_BODY} bytes"))
+    if error.code == HTTPStatus.NOT_FOUND:
+        return problem_response(problems.NotFound(f"there is nothing at {request.path[:200]}"))
+    if error.code is not None and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return problem_response(problems.Malformed(error.description or "the request cannot be read"))
+    return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("request.crashed", exc_info=error)
+    return problem_response(problems.ServerInternal("the server failed; the operators find this request in the log"))
