@@ -1,0 +1,21 @@
+"""Challenge types: how control of an identifier is proved. RFC 8555 §8, RFC 8737, RFC 8738."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import Field
+
+from acme_ca.challenges.base import Challenge, ChallengeType
+from acme_ca.challenges.dns01 import Dns01
+from acme_ca.challenges.http01 import Http01
+
+AnyChallenge = Annotated[Http01 | Dns01, Field(discriminator="type")]
+"""The registry of challenge types: one that is not in this union does not exist."""
+
+CHALLENGES: Mapping[ChallengeType, Challenge] = MappingProxyType(
+    {challenge.type: challenge for challenge in (Http01(), Dns01())}
+)
+"""Each challenge type with its defaults, by name."""
