@@ -1,0 +1,34 @@
+"""Signing keys and the algorithms they sign certificates with. RFC 5758 §3.2, RFC 4055 §5, RFC 8410 §3."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TypeAlias
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+SigningKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+"""cryptography's own keys and subclasses of its interfaces, such as a key in an HSM."""
+
+HashAlgorithm: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+
+_BY_CURVE: dict[str, HashAlgorithm] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
+
+
+def hash_for(key: SigningKey) -> HashAlgorithm | None:
+    """Return the hash that `key` signs with: as strong as the curve, SHA-256 for RSA, None for Ed25519."""
+    if isinstance(key, EllipticCurvePrivateKey):
+        return _BY_CURVE[key.curve.name]
+    return hashes.SHA256() if isinstance(key, RSAPrivateKey) else None
+
+
+def new_serial() -> int:
+    """Return a random serial number of 128 bits, never zero: 17 octets in DER at most. RFC 5280 §4.1.2.2."""
+    return secrets.randbits(128) or 1
