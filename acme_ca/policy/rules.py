@@ -1,0 +1,69 @@
+"""The rules of an environment, as its configuration has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from acme_ca.policy.patterns import NamePattern
+from acme_ca.public_keys import KeyType
+
+# The list of acme_ca.challenges, which policy cannot import; a test holds the two together.
+ChallengeType = Literal["http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01"]
+IpNetwork = IPv4Network | IPv6Network
+RuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+# What only a rule that grants something can say.
+_GRANTS = ("deny_dns", "deny_ip", "wildcards", "challenges", "profiles", "key_types", "max_lifetime", "max_names")
+
+
+class Rule(BaseModel):
+    """One rule: for whom (`eab`, `accounts`), for which names (`dns`, `ip`), and what they may have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    name: RuleName
+    """The rule's name, which refusals and the ledger of certificates tell."""
+    eab: tuple[str, ...] = ()
+    """Labels of external account keys: the rule is for accounts bound by one of them. Empty: for all accounts."""
+    accounts: tuple[str, ...] = ()
+    """Account ids: the rule is for these accounts. Empty: for all. With `eab`, both have to fit."""
+    dns: tuple[NamePattern, ...] = ()
+    """Names that the rule allows: NAME, *.NAME (one label below), **.NAME (all below), .NAME (itself and all below)."""
+    deny_dns: tuple[NamePattern, ...] = ()
+    """Names that the rule refuses, whatever later rules say; so is a wildcard that stands for one of them."""
+    ip: tuple[IpNetwork, ...] = ()
+    """Networks whose addresses the rule allows."""
+    deny_ip: tuple[IpNetwork, ...] = ()
+    """Networks whose addresses the rule refuses, whatever later rules say."""
+    wildcards: bool = False
+    """Whether wildcard names are allowed, where every name that they stand for is."""
+    challenges: tuple[ChallengeType, ...] | None = Field(default=None, min_length=1)
+    """Challenge types that may prove control; when left out, all that the environment offers."""
+    profiles: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Profiles that may be asked for; when left out, all that the environment offers."""
+    key_types: tuple[KeyType, ...] | None = Field(default=None, min_length=1)
+    """Kinds of certificate keys; when left out, all that the profile accepts."""
+    max_lifetime: int | None = Field(default=None, gt=0)
+    """The longest lifetime of a certificate, in seconds; when left out, that of the profile."""
+    max_names: int | None = Field(default=None, ge=1, le=1000)
+    """Identifiers in one order, at most; when left out, as many as the environment accepts."""
+    deny: bool = False
+    """Refuse the names in `dns` and `ip`, whatever later rules say; with neither, refuse everything."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Rule:
+        if self.deny:
+            if vain := [setting for setting in _GRANTS if setting in self.model_fields_set]:
+                raise ValueError(f"a rule with deny = true allows nothing, so that {vain[0]} means nothing in it")
+        elif not (self.dns or self.ip or self.deny_dns or self.deny_ip):
+            raise ValueError("the rule allows and refuses nothing; expected dns, ip, deny_dns, deny_ip or deny = true")
+        return self
+
+
+def default_rules(zones: Iterable[str]) -> tuple[Rule, ...]:
+    """Return the rules of an environment that configures none: every account may have all names of its zones."""
+    return (Rule(name="own-zones", dns=tuple(f".{zone}" for zone in zones), wildcards=True),)
