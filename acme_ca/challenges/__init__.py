@@ -8,14 +8,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from acme_ca.challenges.base import Challenge, ChallengeType
+from acme_ca.challenges.base import Challenge
+from acme_ca.challenges.base import ChallengeType as ChallengeType
 from acme_ca.challenges.dns01 import Dns01
 from acme_ca.challenges.http01 import Http01
+from acme_ca.challenges.tlsalpn01 import TlsAlpn01
 
-AnyChallenge = Annotated[Http01 | Dns01, Field(discriminator="type")]
+AnyChallenge = Annotated[Http01 | Dns01 | TlsAlpn01, Field(discriminator="type")]
 """The registry of challenge types: one that is not in this union does not exist."""
 
-CHALLENGES: Mapping[ChallengeType, Challenge] = MappingProxyType(
-    {challenge.type: challenge for challenge in (Http01(), Dns01())}
+CHALLENGES: Mapping[str, Challenge] = MappingProxyType(
+    {challenge.type: challenge for challenge in (Http01(), Dns01(), TlsAlpn01())}
 )
 """Each challenge type with its defaults, by name."""

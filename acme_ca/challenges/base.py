@@ -89,7 +89,7 @@ class Challenge(ABC):
         """Tell whether the challenge type can validate the identifier. RFC 8555 §7.1.3, RFC 8738 §4."""
         return identifier.type in self.identifier_types and (self.wildcards or not identifier.wildcard)
 
-    def extra(self, attempt: Attempt) -> dict[str, Any]:  # noqa: ARG002 - most types add nothing
+    def members(self, account_url: str, caa_identities: tuple[str, ...]) -> dict[str, Any]:  # noqa: ARG002 - for drafts
         """Return the members that this type adds to the challenge object."""
         return {}
 

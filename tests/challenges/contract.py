@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -14,7 +14,7 @@ from acme_ca.challenges.base import Attempt, Challenge, ChallengeType, Unanswere
 from acme_ca.challenges.network import Network
 from acme_ca.identifiers import parse
 from acme_ca.problems import IncorrectResponse, Problem, Unauthorized
-from tests.support import dns, web
+from tests.support import alpn, dns, web
 
 TOKEN = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
 THUMBPRINT = "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"
@@ -28,6 +28,7 @@ class Site:
 
     resolver: dns.Running
     web: web.WebServer
+    alpn: alpn.Responder
 
     @property
     def zone(self) -> dns.DnsServer:
@@ -39,6 +40,7 @@ class Site:
             {
                 "resolvers": [f"127.0.0.1:{self.resolver.port}"],
                 "http_port": self.web.port,
+                "tls_port": self.alpn.port,
                 "allow": ["127.0.0.0/8"],
                 "timeout": 20,
                 "dns_timeout": 10,
@@ -73,10 +75,6 @@ class ChallengeContract(ABC):
     def challenge(self) -> Challenge:
         return CHALLENGES[self.type]
 
-    def settings(self, site: Site) -> dict[str, Any]:  # noqa: ARG002 - for types with servers of their own
-        """Return settings of the network beside those of the site."""
-        return {}
-
     def test_it_is_registered_under_its_name(self) -> None:
         adapter: TypeAdapter[Challenge] = TypeAdapter(AnyChallenge)
 
@@ -85,7 +83,7 @@ class ChallengeContract(ABC):
             adapter.validate_python({"type": self.type, "typo": 1})
 
     def test_the_right_answer_is_evidence(self, site: Site) -> None:
-        attempt = site.attempt(network=site.network(**self.settings(site)))
+        attempt = site.attempt()
         self.answer_rightly(site, attempt)
 
         evidence = self.challenge.validate(attempt)
@@ -95,7 +93,7 @@ class ChallengeContract(ABC):
         assert evidence.records
 
     def test_a_wrong_answer_is_definite_and_says_what_was_seen(self, site: Site) -> None:
-        attempt = site.attempt(network=site.network(**self.settings(site)))
+        attempt = site.attempt()
         self.answer_wrongly(site, attempt)
 
         with pytest.raises((IncorrectResponse, Unauthorized)) as refusal:
@@ -104,7 +102,7 @@ class ChallengeContract(ABC):
         assert attempt.identifier.value in refusal.value.detail
 
     def test_silence_is_no_answer(self, site: Site) -> None:
-        attempt = site.attempt(network=site.network(**self.settings(site), timeout=0.3, dns_timeout=0.3))
+        attempt = site.attempt(network=site.network(timeout=0.3, dns_timeout=0.3))
         self.stay_silent(site, attempt)
 
         with pytest.raises(Unanswered) as silence:
@@ -114,7 +112,7 @@ class ChallengeContract(ABC):
         assert attempt.identifier.value in silence.value.problem.detail
 
     def test_a_resolver_that_fails_is_no_answer(self, site: Site) -> None:
-        attempt = site.attempt(network=site.network(**self.settings(site)))
+        attempt = site.attempt()
         site.zone.fail("servfail")
 
         with pytest.raises(Unanswered, match="SERVFAIL"):
@@ -122,7 +120,7 @@ class ChallengeContract(ABC):
 
     def test_without_a_resolver_the_configuration_is_named(self, site: Site) -> None:
         with pytest.raises(Problem, match=r"validation\.resolvers"):
-            self.challenge.validate(site.attempt(network=site.network(**self.settings(site), resolvers=[])))
+            self.challenge.validate(site.attempt(network=site.network(resolvers=[])))
 
     def test_it_supports_what_its_rfc_says(self) -> None:
         assert self.challenge.supports(parse("dns", "app.corp.example"))

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -91,21 +91,26 @@ def server_context(*names: str) -> ssl.SSLContext:
 
 @dataclass
 class Responder:
-    """A running responder: where it listens, and the SNI of each handshake."""
+    """A running responder. Without a context it accepts connections and stays silent."""
 
     port: int
-    server_names: list[str | None]
+    context: ssl.SSLContext | None = None
+    server_names: list[str | None] = field(default_factory=list)
+    """The SNI of each handshake."""
+
+    def show(self, recipe: Recipe, protocols: Sequence[str] = (PROTOCOL,)) -> None:
+        """Answer from now on with a certificate to the recipe."""
+        self.context = context(recipe, protocols)
+        self.context.sni_callback = lambda _sock, name, _context: self.server_names.append(name)
 
 
 @contextmanager
-def serve(server: ssl.SSLContext | None) -> Iterator[Responder]:
-    """Answer TLS handshakes with the context; without one, accept connections and stay silent."""
+def serve() -> Iterator[Responder]:
+    """Run a responder on a free port of 127.0.0.1."""
     listener = socket.create_server(("127.0.0.1", 0))
-    responder = Responder(listener.getsockname()[1], [])
+    responder = Responder(listener.getsockname()[1])
     held: list[socket.socket] = []
-    if server is not None:
-        server.sni_callback = lambda _sock, name, _context: responder.server_names.append(name)
-    thread = threading.Thread(target=_accept, args=(listener, server, held), daemon=True)
+    thread = threading.Thread(target=_accept, args=(listener, responder, held), daemon=True)
     thread.start()
     try:
         yield responder
@@ -117,18 +122,18 @@ def serve(server: ssl.SSLContext | None) -> Iterator[Responder]:
             sock.close()
 
 
-def _accept(listener: socket.socket, server: ssl.SSLContext | None, held: list[socket.socket]) -> None:
+def _accept(listener: socket.socket, responder: Responder, held: list[socket.socket]) -> None:
     while True:
         try:
             sock, _ = listener.accept()
         except OSError:  # the listener was closed
             return
-        if server is None:
+        if responder.context is None:
             held.append(sock)
             continue
         with sock, contextlib.suppress(OSError):
             sock.settimeout(5)
-            with server.wrap_socket(sock, server_side=True) as secured:
+            with responder.context.wrap_socket(sock, server_side=True) as secured:
                 secured.recv(1)  # until the client leaves
 
 
