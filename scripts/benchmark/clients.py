@@ -13,14 +13,13 @@ from typing import Any, Literal, get_args
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from .flow import Client, Issued, Recorder, RefusedError
+from .flow import OPERATION, Client, Issued, Recorder, RefusedError
 from .responder import name_of
 from .signing import AccountKey, CsrTemplate
 from .wire import BadAnswerError, NotLoopbackError, client_context
 
 Mode = Literal["nonce", "new-order", "full", "reuse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-OPERATION = "operation"  # the latency of a mode's whole unit of work
 _CHECK_EVERY = 100  # certificates of a client; to check each would take the cores from the server
 _FAILURES = (OSError, BadAnswerError, RefusedError, NotLoopbackError, KeyError, ValueError)
 _LONGEST_BACKOFF = 1.0  # seconds
@@ -55,7 +54,7 @@ class Outcome:
     counters: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
-    last: float = 0.0
+    finished: "array[float]" = field(default_factory=lambda: array("d"))
 
     def add(self, other: "Outcome | Recorder") -> None:
         """Take in what others measured."""
@@ -64,7 +63,7 @@ class Outcome:
         self.counters.update(other.counters)
         self.errors.update(other.errors)
         self.examples = {**other.examples, **self.examples}
-        self.last = max(self.last, other.last)
+        self.finished.extend(other.finished)
 
 
 class _Worker:

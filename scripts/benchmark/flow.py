@@ -12,6 +12,7 @@ from typing import Any
 from .signing import AccountKey, CsrTemplate, b64url, compact
 from .wire import Answer, Connection, Origin
 
+OPERATION = "operation"  # the latency of a mode's whole unit of work
 _PROBLEM = "urn:ietf:params:acme:error:"
 _NONCE_TRIES = 5
 _POLL_FIRST, _POLL_GROWTH, _POLL_LONGEST = 0.005, 1.5, 0.25  # seconds: short, so that the server sets the pace
@@ -38,19 +39,19 @@ class Recorder:
     counters: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
-    last: float = 0.0
+    finished: "array[float]" = field(default_factory=lambda: array("d"))  # when operations ended, by time.monotonic
 
     def measuring(self, now: float) -> bool:
         """Whether this time (of time.monotonic) is in the window."""
         return self.begin <= now < self.end
 
-    def time(self, kind: str, started: float) -> bool:
-        """Record how long something took that has ended now; False outside the window."""
+    def time(self, kind: str, started: float) -> None:
+        """Record how long something took that has ended now."""
         now = time.monotonic()
-        if inside := self.measuring(now):
+        if self.measuring(now):
             self.latencies[kind].append(now - started)
-            self.last = now
-        return inside
+            if kind == OPERATION:
+                self.finished.append(now)
 
     def count(self, name: str) -> None:
         """Count an event."""

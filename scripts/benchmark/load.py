@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import clients, measure, responder
-from .clients import OPERATION, Mode, Outcome, Task, Window
+from .clients import Mode, Outcome, Task, Window
+from .flow import OPERATION
 from .signing import AccountKey
 
 ZONE = "bench.load.test"
 _SPAWN = multiprocessing.get_context("spawn")
 _GRACE = 40.0  # seconds for what is under way when the window ends
+_STALL = 0.3  # share of the window
 _TICK = 0.2  # seconds between two looks at the progress
 
 
@@ -58,6 +60,7 @@ class Result:
     mode: Mode
     clients: int
     window_s: float
+    longest_gap_s: float  # in which nothing was finished
     operations: int
     per_s: float
     requests: int
@@ -69,6 +72,11 @@ class Result:
     counters: dict[str, int]
     errors: dict[str, int]
     error_examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the server did nothing for much of the window: it locked up, and its figures mean nothing."""
+        return self.longest_gap_s > max(1.0, _STALL * self.window_s)
 
 
 Progress = Callable[[float, int], None]  # the share of the run that has passed, and operations so far
@@ -123,8 +131,8 @@ class Generator:
             early = _watch(pipes, window, lambda share: progress(share, sum(done)))
             after = _usage(target, pids)
             outcome = _collect(pipes)
-        seconds = outcome.last - window.begin if early and outcome.last else load.duration
-        return _result(target, load, outcome, (before, after), seconds)
+        seconds = max(outcome.finished) - window.begin if early and outcome.finished else load.duration
+        return _result(target, load, outcome, (before, after), Window(window.begin, window.begin + seconds))
 
     @contextlib.contextmanager
     def _processes(self, target: Target, load: Load, done: Any) -> Iterator[list[tuple[BaseProcess, "Pipe[Any, Any]"]]]:  # noqa: ANN401 - a ctypes array has no public type
@@ -189,8 +197,9 @@ def _usage(target: Target, pids: list[int]) -> _Usage:
     return _Usage(time.monotonic(), measure.tree_cpu(target.pids), measure.own_cpu(pids), measure.Machine.read())
 
 
-def _result(target: Target, load: Load, outcome: Outcome, usage: tuple[_Usage, _Usage], seconds: float) -> Result:
+def _result(target: Target, load: Load, outcome: Outcome, usage: tuple[_Usage, _Usage], window: Window) -> Result:
     before, after = usage
+    seconds = window.end - window.begin
     operations = len(outcome.latencies.get(OPERATION, ()))
     requests = sum(len(taken) for kind, taken in outcome.latencies.items() if kind != OPERATION)
     server, generator = after.server - before.server, after.generator - before.generator
@@ -202,6 +211,7 @@ def _result(target: Target, load: Load, outcome: Outcome, usage: tuple[_Usage, _
         mode=load.mode,
         clients=load.clients,
         window_s=round(seconds, 3),
+        longest_gap_s=round(measure.longest_gap(outcome.finished, window.begin, window.end), 3),
         operations=operations,
         per_s=round(operations / seconds, 2),
         requests=requests,

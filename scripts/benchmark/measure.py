@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")  # per second
@@ -74,6 +75,11 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     if not ordered:
         return math.nan
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def longest_gap(times: Iterable[float], begin: float, end: float) -> float:
+    """Return the longest time between begin, end and any of the times, in seconds."""
+    return max(later - earlier for earlier, later in pairwise([begin, *sorted(times), end]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .clients import OPERATION
+from .flow import OPERATION
 from .load import Result
 
 _NOISE = 0.15  # share of the machine that others used, from which on a run is pointed out
@@ -21,6 +21,7 @@ class Summary:
     server: str
     mode: str
     rounds: int
+    stalled: int  # runs in which the server locked up; they count only where there is no other
     per_s: float
     requests_per_s: float
     p50_ms: float
@@ -31,8 +32,9 @@ class Summary:
     disturbed: float | None
 
     @classmethod
-    def of(cls, results: Sequence[Result]) -> "Summary":
+    def of(cls, group: Sequence[Result]) -> "Summary":
         """Take the medians of some results of the same server and mode."""
+        results = [result for result in group if not result.stalled] or group
         first = results[0]
         timed = [result.latency[OPERATION] for result in results if OPERATION in result.latency]
         cpu = [result.server_cpu_ms for result in results if result.server_cpu_ms is not None]
@@ -41,6 +43,7 @@ class Summary:
             server=first.server,
             mode=first.mode,
             rounds=len(results),
+            stalled=sum(result.stalled for result in group),
             per_s=median(result.per_s for result in results),
             requests_per_s=median(result.requests_per_s for result in results),
             p50_ms=median(latency.p50_ms for latency in timed) if timed else math.nan,
@@ -114,6 +117,7 @@ def as_text(results: Sequence[Result], skipped: Mapping[str, str]) -> str:
     for mode in dict.fromkeys(summary.mode for summary in summaries):
         lines += [*_table(mode, [summary for summary in summaries if summary.mode == mode]), ""]
     lines += [_ratio_line(ratio) for ratio in ratios(summaries)]
+    lines += _stalls(summaries)
     lines += _noise(summaries)
     lines += _errors(results)
     lines += [f"{name}: not measured: {why}" for name, why in skipped.items()]
@@ -137,6 +141,14 @@ def _table(mode: str, summaries: Sequence[Summary]) -> list[str]:
 def _ratio_line(ratio: Ratio) -> str:
     cpu = "" if ratio.server_cpu is None else f", {ratio.server_cpu:.2f} x the CPU time of one"
     return f"mode {ratio.mode}: {ratio.server} does {ratio.rate:.2f} x the work of {ratio.peer} in a second{cpu}"
+
+
+def _stalls(summaries: Sequence[Summary]) -> list[str]:
+    return [
+        f"mode {summary.mode}, {summary.server}: locked up in {summary.stalled} runs, {summary.rounds} count"
+        for summary in summaries
+        if summary.stalled
+    ]
 
 
 def _noise(summaries: Sequence[Summary]) -> list[str]:

@@ -61,14 +61,30 @@ class Bench:
         return results
 
     def _round(self, generator: Generator, server: Server, title: str) -> Iterator[Result]:
-        self.say(f"{title}: starting")
+        waiting, again = list(self.loads), 1
+        while waiting:
+            self.say(f"{title}: starting")
+            with self._started(server, generator) as target:
+                while waiting:
+                    result = self._load(generator, target, waiting[0], title)
+                    yield result
+                    if not result.stalled or not again:
+                        waiting.pop(0)
+                    if result.stalled:  # a server that locked up helps no further: it is started anew
+                        again = 0
+                        break
+
+    @contextlib.contextmanager
+    def _started(self, server: Server, generator: Generator) -> Iterator[Target]:
         ports = Ports(generator.http_port, generator.dns_port)
         with tempfile.TemporaryDirectory(prefix="acme-bench-") as folder, server.start(Path(folder), ports) as target:
-            for load in self.loads:
-                label = f"{title} {load.mode}"
-                self.say(f"{label}: waiting for a quiet machine" if self.patience else label)
-                wait_until_quiet(self.patience)
-                yield generator.run(target, load, partial(self._progress, label))
+            yield target
+
+    def _load(self, generator: Generator, target: Target, load: Load, title: str) -> Result:
+        label = f"{title} {load.mode}"
+        self.say(f"{label}: waiting for a quiet machine" if self.patience else label)
+        wait_until_quiet(self.patience)
+        return generator.run(target, load, partial(self._progress, label))
 
     def _progress(self, label: str, share: float, done: int) -> None:
         self.say(f"{label}: {share:4.0%}, {done} done")

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from acme_ca.jose import jwk_from_json, parse, verify
 from scripts.benchmark import responder
-from scripts.benchmark.clients import OPERATION, mismatch
+from scripts.benchmark.clients import mismatch
 from scripts.benchmark.daemon import TlsFiles
-from scripts.benchmark.flow import Issued
+from scripts.benchmark.flow import OPERATION, Issued
 from scripts.benchmark.load import Generator, Result
-from scripts.benchmark.measure import Latency, quantile, tree_cpu
+from scripts.benchmark.measure import Latency, longest_gap, quantile, tree_cpu
 from scripts.benchmark.report import as_json, as_text
 from scripts.benchmark.signing import AccountKey, CsrTemplate
 from scripts.benchmark.wire import BadAnswerError, Connection, NotLoopbackError, Origin, client_context
@@ -225,7 +225,8 @@ def result(server: str, per_s: float, cpu: float | None = 2.0, **other: object) 
         "server": server,
         "mode": "full",
         "clients": 8,
-        "window_s": 1.0,
+        "window_s": 8.0,
+        "longest_gap_s": 0.1,
         "operations": 100,
         "per_s": per_s,
         "requests": 500,
@@ -271,6 +272,19 @@ class TestFigures:
         run = result("a", 0, None, latency={}, errors={"newOrder: 500": 3}, error_examples={"newOrder: 500": "broken"})
         assert json.loads(as_json([run, result("b", 0)], {}))["summary"][0]["p50_ms"] is None
         assert "3 x newOrder: 500: broken" in as_text([run], {})
+
+    def test_runs_in_which_a_server_locked_up_count_only_when_there_is_no_other(self) -> None:
+        runs = [result("a", 10), result("a", 1, longest_gap_s=5.0), result("b", 1, longest_gap_s=5.0)]
+        summaries = json.loads(as_json(runs, {}))["summary"]
+        assert [(summary["per_s"], summary["rounds"], summary["stalled"]) for summary in summaries] == [
+            (10, 1, 1),
+            (1, 1, 1),
+        ]
+        assert "locked up in 1 runs" in as_text(runs, {})
+
+    def test_the_longest_gap_reaches_to_the_ends_of_the_window(self) -> None:
+        assert longest_gap([13.0, 11.0], 10.0, 13.5) == 2.0
+        assert longest_gap([], 10.0, 13.5) == 3.5
 
     def test_noise_is_pointed_out(self) -> None:
         assert "distrust" in as_text([result("a", 1, disturbed=0.4)], {})
