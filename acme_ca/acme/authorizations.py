@@ -86,7 +86,8 @@ def _challenge(environment: Environment, found: Authorization, type_: str) -> di
         "status": _challenge_status(found, type_),
         "token": found.token,
     }
-    body |= CHALLENGES[type_].members(environment.settings.caa_identities)
+    account_url = environment.account_url(found.account_id)
+    body |= CHALLENGES[type_].members(account_url, environment.settings.caa_identities)
     if found.challenge != type_:
         return body
     if found.validated_at is not None:

@@ -78,8 +78,6 @@ class Challenge(ABC):
     type: ChallengeType
     identifier_types: ClassVar[frozenset[IdentifierType]] = frozenset({"dns"})
     wildcards: ClassVar[bool] = False
-    has_token: ClassVar[bool] = True
-    """Whether the challenge object has a `token` member. RFC 8555 §8."""
 
     @abstractmethod
     def validate(self, attempt: Attempt) -> Evidence:
