@@ -1,0 +1,137 @@
+"""An issuer: the certificate and key that sign leafs, and the care with which they do. RFC 5280 §6.
+
+Build, lint under a throwaway key, sign, verify the finished chain: both checks stop the issuance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache, cached_property
+from ipaddress import ip_address
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import verification
+
+from acme_ca.pki import leaf, lint
+from acme_ca.pki.ca import key_identifier_of
+from acme_ca.pki.leaf import LeafRequest
+from acme_ca.pki.signing import SigningKey, hash_for
+from acme_ca.pki.signing import new_serial as new_serial
+
+MARGIN = timedelta(minutes=5)  # an issuer stops signing this long before a leaf would outlive it
+
+
+class IssuanceError(Exception):
+    """The finished certificate does not verify: a defect of the CA or of its configuration."""
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Signs leafs. `chain` has the certificates above it without the root; `alternates` other ways to other roots."""
+
+    id: str
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    root: x509.Certificate
+    key: SigningKey = field(repr=False)
+    issuer_url: str | None = None
+    crl_url: str | None = None
+    alternates: tuple[tuple[x509.Certificate, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a key that is not the certificate's, and a chain that does not hold together."""
+        if self.key.public_key() != self.certificate.public_key():
+            raise ValueError(f"the key of issuer {self.id} does not belong to its certificate")
+        path = (self.certificate, *self.chain, self.root)
+        for below, above in pairwise(path):
+            try:
+                below.verify_directly_issued_by(above)
+            except Exception as error:
+                names = f"{below.subject.rfc4514_string()} is not issued by {above.subject.rfc4514_string()}"
+                raise ValueError(f"the chain of issuer {self.id} does not hold: {names}") from error
+
+    @cached_property
+    def key_id(self) -> bytes:
+        """The key identifier that leafs name their issuer by. RFC 5280 §4.2.1.1."""
+        return key_identifier_of(self.certificate).key_identifier or b""
+
+    def pem_chain(self, certificate: x509.Certificate, alternate: int = 0) -> str:
+        """Return a leaf and what is above it in PEM, without the root; `alternate` > 0 names another chain."""
+        return certificate.public_bytes(Encoding.PEM).decode() + self._chains_pem[alternate]
+
+    @cached_property
+    def _chains_pem(self) -> tuple[str, ...]:
+        """What follows the leaf in PEM: the default chain, then each alternate. RFC 8555 §7.4.2."""
+        return tuple(
+            "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in chain)
+            for chain in ((self.certificate, *self.chain), *self.alternates)
+        )
+
+    @cached_property
+    def ends_at(self) -> datetime:
+        """When the first certificate of the chain, the root included, expires."""
+        return min(certificate.not_valid_after_utc for certificate in (self.certificate, *self.chain, self.root))
+
+    @cached_property
+    def begins_at(self) -> datetime:
+        """Since when all certificates of the chain are valid."""
+        return max(certificate.not_valid_before_utc for certificate in (self.certificate, *self.chain, self.root))
+
+    def can_sign(self, now: datetime, lifetime: timedelta) -> bool:
+        """Whether a leaf of this lifetime, made now, ends before everything above it."""
+        return self.begins_at <= now and now + lifetime + MARGIN <= self.ends_at
+
+    def issue(self, request: LeafRequest) -> x509.Certificate:
+        """Return the signed certificate; raises LintError or IssuanceError when it is not what it has to be."""
+        built = leaf.builder(request, self.certificate, self.issuer_url, self.crl_url)
+        throwaway = _throwaway(_kind(self.key))
+        lint.check(built.sign(throwaway, hash_for(throwaway)), request, self.certificate)
+        certificate = built.sign(self.key, hash_for(self.key))
+        self._verify(certificate, request)
+        return certificate
+
+    @cached_property
+    def _builder(self) -> verification.PolicyBuilder:
+        return verification.PolicyBuilder().store(verification.Store([self.root]))
+
+    def _verify(self, certificate: x509.Certificate, request: LeafRequest) -> None:
+        """Verify the chain as a relying party would, with pyca's own path verifier. RFC 5280 §6.1."""
+        above = [self.certificate, *self.chain]
+        at = self._builder.time(max(request.not_before, self.begins_at))
+        try:
+            if "serverAuth" in request.profile.extended_key_usages and request.identifiers:
+                at.build_server_verifier(_subject(request)).verify(certificate, above)
+            else:
+                at.build_client_verifier().verify(certificate, above)
+        except (verification.VerificationError, ValueError) as error:
+            raise IssuanceError(f"the finished chain of issuer {self.id} does not verify: {error}") from error
+
+
+def _subject(request: LeafRequest) -> x509.DNSName | x509.IPAddress:
+    name = request.identifiers[0]
+    if name.type == "ip":
+        return x509.IPAddress(ip_address(name.value))
+    return x509.DNSName(name.value.replace("*", "any", 1) if name.wildcard else name.value)
+
+
+def _kind(key: SigningKey) -> str:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.curve.name
+    return "rsa" if isinstance(key, rsa.RSAPrivateKey) else "ed25519"
+
+
+@cache
+def _throwaway(kind: str) -> SigningKey:
+    """Return this process's key for certificates that nobody ever sees, of a kind that signs alike."""
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind == "rsa":
+        return rsa.generate_private_key(65_537, 2048)
+    curves: dict[str, ec.EllipticCurve] = {
+        curve.name: curve for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
+    }
+    return ec.generate_private_key(curves[kind])

@@ -1,0 +1,107 @@
+"""The last look at a certificate before the issuer's key signs it: it is what was asked for, and nothing more.
+
+It reads a certificate of the same content signed by a throwaway key, so that a mistake of ours never becomes a
+certificate. Each check is written against the RFC, not against the builder.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from acme_ca.pki import leaf
+from acme_ca.pki.leaf import LeafRequest
+
+SERIAL_BITS = 64  # of randomness at least (CA/Browser Forum Baseline Requirements §7.1); ours are 128
+LONGEST_SERIAL = 159  # bits of a positive INTEGER in 20 octets, RFC 5280 §4.1.2.2
+
+
+class LintError(Exception):
+    """The certificate is not what it has to be: a defect of the CA or of its configuration, not of the client."""
+
+
+def check(certificate: x509.Certificate, request: LeafRequest, issuer: x509.Certificate) -> None:
+    """Raise LintError unless the certificate says exactly what was requested, below this issuer."""
+    extensions = certificate.extensions
+    _require(certificate.issuer == issuer.subject, "the issuer's name is not the issuer's subject")
+    _require(certificate.serial_number == request.serial, "the serial is not the one claimed")
+    _require(0 < request.serial.bit_length() <= LONGEST_SERIAL, "the serial does not fit 20 octets")
+    _check_validity(certificate, request, issuer)
+    _check_names(extensions, certificate.subject, request)
+    _check_within(request, issuer)
+    _check_usages(extensions, request)
+    public = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    _require(
+        certificate.public_key().public_bytes(*public) != issuer.public_key().public_bytes(*public),
+        "the key is the issuer's own",
+    )
+
+
+def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not holds:
+        raise LintError(otherwise)
+
+
+def _check_validity(certificate: x509.Certificate, request: LeafRequest, issuer: x509.Certificate) -> None:
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    _require((start, end) == (request.not_before, request.not_after), f"the validity is {start} to {end}")
+    longest = request.profile.lifetime + 2 * request.profile.backdate
+    _require(0 < (end - start).total_seconds() <= longest, f"the validity is not within {longest} seconds")
+    _require(end <= issuer.not_valid_after_utc, "the certificate outlives its issuer")
+
+
+def _check_names(extensions: x509.Extensions, subject: x509.Name, request: LeafRequest) -> None:
+    found = extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    values = [
+        *(("uri", uri) for uri in found.value.get_values_for_type(x509.UniformResourceIdentifier)),
+        *(("dns", name) for name in found.value.get_values_for_type(x509.DNSName)),
+        *(("ip", str(address)) for address in found.value.get_values_for_type(x509.IPAddress)),
+    ]
+    expected = [("uri", uri) for uri in request.uris] + [(name.type, name.value) for name in request.identifiers]
+    _require(len(found.value) == len(values), "subjectAltName has a name that is no dns, ip or uri")
+    _require(sorted(values) == sorted(expected), f"subjectAltName has {values}, expected {expected}")
+    _require(bool(expected), "there is no name")
+    _require(len(request.uris) <= 1, "an X.509-SVID has exactly one URI (SPIFFE X509-SVID §2)")
+    _require(not request.uris or request.profile.may_carry_uri, "the profile carries no URI")
+    _require(bool(list(subject)) or found.critical, "the subject is empty and subjectAltName is not critical")
+    _require(subject == leaf.subject_of(request), f"the subject is {subject.rfc4514_string()!r}")
+
+
+def _check_within(request: LeafRequest, issuer: x509.Certificate) -> None:
+    """Hold the names against the issuer's own constraints. RFC 5280 §4.2.1.10."""
+    try:
+        constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound as error:
+        raise LintError("the issuer has no name constraints") from error
+    permitted, excluded = constraints.permitted_subtrees or [], constraints.excluded_subtrees or []
+    for name in request.identifiers:
+        inside = any(_covers(subtree, name.type, name.value) for subtree in permitted)
+        outside = any(_covers(subtree, name.type, name.value) for subtree in excluded)
+        _require(inside and not outside, f"{name} is outside the name constraints of {issuer.subject.rfc4514_string()}")
+
+
+def _covers(subtree: x509.GeneralName, type_: str, value: str) -> bool:
+    if isinstance(subtree, x509.DNSName) and type_ == "dns":
+        base = value.removeprefix("*.")
+        return not subtree.value or base == subtree.value or base.endswith(f".{subtree.value}")
+    if isinstance(subtree, x509.IPAddress) and type_ == "ip":
+        address = IPv6Address(value) if ":" in value else IPv4Address(value)
+        return address in subtree.value  # type: ignore[operator]  # in a constraint it is a network
+    return False
+
+
+def _check_usages(extensions: x509.Extensions, request: LeafRequest) -> None:
+    _require(not extensions.get_extension_for_class(x509.BasicConstraints).value.ca, "it is a CA certificate")
+    usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    _require(
+        usage.digital_signature and not usage.key_cert_sign and not usage.crl_sign, "the key usage is not a leaf's"
+    )
+    found = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    expected = {leaf.USAGES[name] for name in request.profile.extended_key_usages}
+    _require(found == expected, "the extended key usages are not the profile's")
+    unrevocable = any(extension.oid == leaf.NO_REVOCATION.oid for extension in extensions)
+    points = any(isinstance(extension.value, x509.CRLDistributionPoints) for extension in extensions)
+    _require(unrevocable == (request.profile.revocation == "none"), "noRevAvail is not as the profile says")
+    _require(points == (request.profile.revocation == "crl"), "the CRL distribution point is not as the profile says")
