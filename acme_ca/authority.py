@@ -96,12 +96,16 @@ def load_issuer(settings: configuration.Issuer, issuer_url: str) -> Issuer:
         key=settings.key.open(),
         issuer_url=issuer_url,
         crl_url=None,
+        alternates=tuple(
+            tuple(certificate for path in alternate for certificate in _certificates(path))
+            for alternate in settings.alternates
+        ),
     )
 
 
 def _environment(config: configuration.Config, name: str, nonce_key: bytes) -> Environment:
     settings = config.environment[name]
-    profiles = BUILTIN | config.profile
+    profiles = {**BUILTIN, **config.profile}
     return Environment(
         name=name,
         url=f"{config.external_url}/acme/{name}",
@@ -138,4 +142,4 @@ def _nonce_keys(database: Database, environments: tuple[str, ...]) -> dict[str, 
 
 def _stored_nonce_keys(database: Database) -> dict[str, bytes]:
     with database.read() as session:
-        return dict(session.execute(select(EnvironmentKey.environment, EnvironmentKey.nonce_key)).tuples().all())
+        return {key.environment: key.nonce_key for key in session.scalars(select(EnvironmentKey))}

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import structlog
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
@@ -23,6 +24,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from acme_ca.problems import ServiceUnavailable
+
+log = structlog.get_logger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
@@ -124,6 +127,7 @@ def _translated() -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) in SERIALIZATION_FAILURES:
             raise Contended from error
         if isinstance(error, OperationalError) or error.connection_invalidated:
+            log.warning("database.failed", error=str(error.orig))
             raise ServiceUnavailable("the database does not answer; repeat the request") from error
         raise
     except PoolTimeout as error:

@@ -14,6 +14,7 @@ PREFIX = "/acme/<environment>"
 def install(app: Flask, ca: Authority) -> None:
     """Add the ACME resources to an application."""
     face = SignedFace(ca)
+    app.after_request(face.finish)
     public: Mapping[str, tuple[str, Handler]] = {
         "directory": ("/directory", directory.directory),
         "newNonce": ("/newNonce", directory.new_nonce),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from flask import Response
 
 from acme_ca.acme.messages import Finalize, NewOrder
@@ -49,8 +48,7 @@ def certificate(asked: SignedRequest, id_: str, number: int = 0) -> Response:
     leaf, issuer = issuance.certificate(asked.ca, asked.environment, asked.account(), id_)
     if number > len(issuer.alternates):
         raise NotFound(f"certificate {id_} has {len(issuer.alternates)} alternate chains")
-    pem = leaf.public_bytes(Encoding.PEM).decode() + issuer.chains_pem[number]
-    response = Response(pem, content_type="application/pem-certificate-chain")
+    response = Response(issuer.pem_chain(leaf, number), content_type="application/pem-certificate-chain")
     url = f"{asked.environment.url}/certificate/{id_}"
     for other in range(len(issuer.alternates) + 1):
         if other != number:

@@ -14,7 +14,6 @@ from acme_ca.jose import Envelope, Header, Jwk
 from acme_ca.models.account import Signer
 from acme_ca.problems import Malformed, NotFound, Problem, Unauthorized, UnsupportedMediaType
 from acme_ca.services import accounts, nonces
-from acme_ca.web import problem_response
 
 CONTENT_TYPE = "application/jose+json"
 CACHED_KEYS = 10_000  # accounts whose parsed key a process keeps
@@ -108,20 +107,13 @@ class SignedFace:
         """Take unsigned GET and HEAD requests."""
 
         def view(environment: str, **path: str) -> Response:
-            return self._indexed(handler(self._ca, self._environment(environment), **path), environment)
+            return handler(self._ca, self._environment(environment), **path)
 
         return view
 
     def _view(self, handler: Handler, *, kid: bool, jwk: bool) -> Handler:
         def view(environment: str, **path: str) -> Response:
-            found = self._environment(environment)
-            try:
-                response = handler(self._verified(found, kid=kid, jwk=jwk), **path)
-            except Problem as problem:
-                response = problem_response(problem)
-            response.headers["Replay-Nonce"] = nonces.issue(found)
-            response.headers["Cache-Control"] = "no-store"
-            return self._indexed(response, environment)
+            return handler(self._verified(self._environment(environment), kid=kid, jwk=jwk), **path)
 
         return view
 
@@ -131,9 +123,16 @@ class SignedFace:
             raise NotFound(f"there is no environment {name[:64]!r}; there are {', '.join(self._ca.environments)}")
         return environment
 
-    def _indexed(self, response: Response, environment: str) -> Response:
-        directory = f"{self._ca.environments[environment].url}/directory"
-        response.headers.add("Link", f'<{directory}>;rel="index"')  # §7.1
+    def finish(self, response: Response) -> Response:
+        """Give an answer, whatever became of the request, the link to the directory (§7.1) and a nonce (§6.5)."""
+        environment = self._ca.environments.get((request.view_args or {}).get("environment", ""))
+        if environment is None:
+            return response
+        if request.endpoint != "directory":
+            response.headers.add("Link", f'<{environment.url}/directory>;rel="index"')
+        if request.method == "POST":
+            response.headers["Replay-Nonce"] = nonces.issue(environment)
+            response.headers["Cache-Control"] = "no-store"
         return response
 
     def _verified(self, environment: Environment, *, kid: bool, jwk: bool) -> SignedRequest:

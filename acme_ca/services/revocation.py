@@ -90,7 +90,7 @@ def _require_entitled(
             Authorization.status == AuthorizationStatus.VALID.value,
             Authorization.expires_at > now,
         )
-    ).tuples()
+    )
     missing = set(line.names) - {f"{type_}:{value}" for type_, value in authorized}
     if missing:
         raise Unauthorized(

@@ -139,7 +139,7 @@ def _claim_due(ca: Authority) -> list[Claim]:
         if session.scalar(select(Authorization.id).where(Authorization.due_at <= now).limit(1)) is None:
             return []
     with ca.database.write() as session:
-        for authorization, thumbprint in session.execute(due).tuples():
+        for authorization, thumbprint in session.execute(due):
             environment = ca.environments[authorization.environment]
             authorization.claim(now + _lease(environment))
             claims.append(_claim(environment, authorization, thumbprint))
