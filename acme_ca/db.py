@@ -6,6 +6,7 @@ authorizations) may be lost in a power cut, and only then.
 """
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from sqlalchemy.orm import Session
 from acme_ca.problems import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
+logging.getLogger("alembic").setLevel(logging.WARNING)  # each check of the revision would tell of its set-up
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction

@@ -1,0 +1,52 @@
+"""`acme-ca eab`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from acme_ca.cli import cli
+from tests.support.ca import make_ca_files
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `acme-ca eab` on a new CA."""
+    path = make_ca_files(tmp_path)
+
+    def invoke(verb: str, *arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["eab", verb, "--config", str(path), *arguments])
+
+    return invoke
+
+
+def test_key_is_made_listed_and_revoked(run: Run) -> None:
+    made = json.loads(run("create", "--environment", "prod", "--label", "team-a", "--hours", "2", "--json").output)
+    assert made["directory"] == "https://localhost:8443/acme/prod/directory"
+    assert len(made["mac_key"]) == 43
+    listed = json.loads(run("list", "--environment", "prod", "--json").output)
+    assert [(row["kid"], row["label"], row["status"]) for row in listed] == [(made["kid"], "team-a", "usable")]
+    assert made["mac_key"] not in run("list", "--environment", "prod").output
+    assert run("revoke", "--environment", "prod", made["kid"]).exit_code == 0
+    assert json.loads(run("list", "--environment", "prod", "--json").output)[0]["status"] == "revoked"
+
+
+def test_unknown_environment_and_key_are_refused(run: Run) -> None:
+    result = run("create", "--environment", "nowhere")
+    assert result.exit_code == 1
+    assert "dev, test, prod" in result.output
+    result = run("revoke", "--environment", "prod", "nothing")
+    assert result.exit_code == 1
+    assert "nothing" in result.output
+
+
+def test_made_key_is_shown_with_client_commands(run: Run) -> None:
+    output = run("create", "--environment", "dev").output
+    assert "--eab-kid" in output
+    assert "https://localhost:8443/acme/dev/directory" in output
