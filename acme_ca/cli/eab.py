@@ -41,7 +41,7 @@ def create(
     config_path: Path,
     environment: str,
     label: str | None,
-    reusable: bool,
+    reusable: bool,  # noqa: FBT001 - click passes it by name
     hours: float | None,
     as_json: bool,  # noqa: FBT001 - click passes them by name
 ) -> None:
