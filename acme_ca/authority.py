@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from acme_ca import clock
 from acme_ca import config as configuration
 from acme_ca.db import Database
+from acme_ca.models import base
 from acme_ca.models.environment import EnvironmentKey
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
@@ -129,11 +129,12 @@ def _nonce_keys(database: Database, environments: tuple[str, ...]) -> dict[str, 
     for name in environments:
         if name not in found:
             try:
-                with database.write(durable=True) as session:
-                    session.add(
+                with database.write(durable=True) as connection:
+                    base.insert(
+                        connection,
                         EnvironmentKey(
                             environment=name, nonce_key=secrets.token_bytes(NONCE_KEY_SIZE), created_at=clock.now()
-                        )
+                        ),
                     )
             except IntegrityError:
                 pass  # another process was first: its key counts
@@ -141,5 +142,6 @@ def _nonce_keys(database: Database, environments: tuple[str, ...]) -> dict[str, 
 
 
 def _stored_nonce_keys(database: Database) -> dict[str, bytes]:
-    with database.read() as session:
-        return {key.environment: key.nonce_key for key in session.scalars(select(EnvironmentKey))}
+    with database.read() as connection:
+        keys = base.find(connection, EnvironmentKey, base.select(EnvironmentKey))
+    return {key.environment: key.nonce_key for key in keys}

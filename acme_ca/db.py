@@ -19,12 +19,11 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
 
-from acme_ca.problems import ServiceUnavailable
+from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 logging.getLogger("alembic").setLevel(logging.WARNING)  # each check of the revision would tell of its set-up
@@ -33,13 +32,6 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 POOL_TIMEOUT = 10.0  # seconds to wait for a connection
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
-
-
-class Contended(ServiceUnavailable):
-    """The database asks for the transaction to be repeated (SQLSTATE 40001, 40P01)."""
-
-    def __init__(self) -> None:
-        super().__init__("the database is busy with conflicting changes; repeat the request", retry_after=1)
 
 
 class WriteTurn:
@@ -68,7 +60,7 @@ class WriteTurn:
 
 
 class Database:
-    """Sessions on the configured database. Made before or after a fork; connections are opened on first use."""
+    """Transactions on the configured database. Made before or after a fork; connections are opened on first use."""
 
     def __init__(self, url: str, password: str | None = None, pool_size: int = 24) -> None:
         self.url = _with_driver(make_url(url), password)
@@ -84,17 +76,17 @@ class Database:
             self._turn = nullcontext
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """Open a session that only looks; each statement sees the latest commit."""
-        with _translated(), Session(self._reading, autoflush=False, expire_on_commit=False) as session:
-            yield session
+    def read(self) -> Iterator[Connection]:
+        """Open a connection that only looks; each statement sees the latest commit."""
+        with _translated(), self._reading.connect() as connection:
+            yield connection
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[Session]:
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
         """Open a transaction, committed at the end of the block; an exception rolls it back."""
         engine = self._durable if durable else self._writing
-        with _translated(), self._turn(), Session(engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        with _translated(), self._turn(), engine.begin() as connection:
+            yield connection
 
     def upgrade(self) -> None:
         """Create the tables or migrate them to what this version needs."""

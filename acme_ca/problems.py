@@ -221,6 +221,15 @@ class ServiceUnavailable(ServerInternal):
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
+class Contended(ServiceUnavailable):
+    """Somebody else changed the same thing at the same moment; the request is to be repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another request changed the same resource at the same moment; repeat the request", retry_after=1
+        )
+
+
 class TlsFailed(Problem):
     """TLS with the validation target went wrong."""
 

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import delete
+from sqlalchemy import bindparam, delete
 from sqlalchemy.dialects.postgresql import insert
 
 from acme_ca.db import Database, WriteTurn
@@ -61,6 +61,10 @@ class SpentNoncesFile:
             return self._connection
 
 
+_SPEND = insert(SpentNonce.table).on_conflict_do_nothing().returning(SpentNonce.table.c.nonce)
+_FORGET = delete(SpentNonce.table).where(SpentNonce.table.c.nonce < bindparam("before"))
+
+
 class SpentNoncesTable:
     """For several hosts: an unlogged table of the shared PostgreSQL database."""
 
@@ -69,14 +73,13 @@ class SpentNoncesTable:
 
     def spend(self, nonce: bytes) -> bool:
         """Record the nonce as used; False when it was before."""
-        statement = insert(SpentNonce).values(nonce=nonce).on_conflict_do_nothing().returning(SpentNonce.nonce)
-        with self._database.read() as session:  # autocommit: one statement is one transaction
-            return session.execute(statement).first() is not None
+        with self._database.read() as connection:  # autocommit: one statement is one transaction
+            return connection.execute(_SPEND, {"nonce": nonce}).first() is not None
 
     def forget(self, before: bytes) -> int:
         """Drop the records below `before`; return how many."""
-        with self._database.read() as session:
-            return session.execute(delete(SpentNonce).where(SpentNonce.nonce < before)).rowcount  # type: ignore[attr-defined, no-any-return] # a DELETE's result is a CursorResult
+        with self._database.read() as connection:
+            return connection.execute(_FORGET, {"before": before}).rowcount
 
 
 def spent_nonces(database: Database, state: Path) -> SpentNonces:

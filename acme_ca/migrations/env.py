@@ -3,7 +3,7 @@
 from alembic import context
 
 from acme_ca.models import account, audit_event, authorization, certificate, environment, external_key, order
-from acme_ca.models.base import Base
+from acme_ca.models.base import METADATA
 
 TABLES = (
     account,
@@ -15,6 +15,6 @@ TABLES = (
     order,
 )  # imported to be registered
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 with context.begin_transaction():
     context.run_migrations()

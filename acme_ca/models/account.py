@@ -1,14 +1,14 @@
-"""Accounts and the external keys that may bind to them. RFC 8555 §7.1.2, §7.3."""
+"""Accounts. RFC 8555 §7.1.2, §7.3."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import UniqueConstraint
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Connection, UniqueConstraint
 
-from acme_ca.models.base import Base, new_id
+from acme_ca.models import base
+from acme_ca.models.base import Record, new_id, table_of
 from acme_ca.problems import AccountDoesNotExist, Unauthorized
 
 
@@ -28,24 +28,22 @@ class AccountStatus(StrEnum):
     REVOKED = "revoked"
 
 
-class Account(Base):
+@dataclass(kw_only=True)
+class Account(Record):
     """An account of one environment, found by its key's thumbprint (RFC 7638, base64url)."""
 
-    __tablename__ = "accounts"
-    __table_args__ = (UniqueConstraint("environment", "thumbprint"),)
-
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
-    environment: Mapped[str]
-    thumbprint: Mapped[str]
-    jwk: Mapped[dict[str, Any]]
-    status: Mapped[str] = mapped_column(default=AccountStatus.VALID.value)
-    contact: Mapped[list[str]] = mapped_column(default=list)
-    terms_agreed_at: Mapped[datetime | None]
-    eab_kid: Mapped[str | None]
-    eab_label: Mapped[str | None]
-    external_account_binding: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
+    id: str = field(default_factory=new_id)
+    environment: str
+    thumbprint: str
+    jwk: dict[str, Any]
+    status: str = AccountStatus.VALID.value
+    contact: list[str]
+    terms_agreed_at: datetime | None = None
+    eab_kid: str | None = None
+    eab_label: str | None = None
+    external_account_binding: dict[str, Any] | None = None
+    created_at: datetime
+    ended_at: datetime | None = None
 
     def require_valid(self) -> None:
         """Raise Unauthorized unless the account may act. §7.3.6: a deactivated account can do nothing."""
@@ -61,12 +59,15 @@ class Account(Base):
         self.ended_at = now
 
 
-def acting_account(session: Session, environment: str, signer: Signer) -> Account:
+table_of(Account, "accounts", UniqueConstraint("environment", "thumbprint"))
+
+
+def acting_account(connection: Connection, environment: str, signer: Signer, *, lock: bool = False) -> Account:
     """Return the signer's account as it stands now, in the caller's transaction.
 
     Raises AccountDoesNotExist, or Unauthorized when it was ended or its key was changed in the meantime.
     """
-    account = session.get(Account, signer.account_id)
+    account = base.get(connection, Account, signer.account_id, lock=lock)
     if account is None or account.environment != environment:
         raise AccountDoesNotExist(f"account {signer.account_id} does not exist in environment {environment}")
     account.require_valid()

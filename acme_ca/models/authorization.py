@@ -5,16 +5,17 @@ client chose; the others stay pending, and disappear once the authorization is f
 """
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, select, text
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Connection, Index, bindparam
 
 from acme_ca.identifiers import Identifier
-from acme_ca.models.base import Base, new_id
+from acme_ca.models import base
+from acme_ca.models.base import Record, new_id, partial_index, table_of
 from acme_ca.problems import Malformed, NotFound, Problem, Unauthorized
 
 
@@ -32,69 +33,36 @@ REUSE_MARGIN = timedelta(minutes=5)  # an authorization that ends sooner is not 
 LIVE = (AuthorizationStatus.PENDING, AuthorizationStatus.PROCESSING, AuthorizationStatus.VALID)
 
 
-class Authorization(Base):
-    """An account's right to a name, or the way to it. `due_at` is when validation work is to be (re)claimed."""
+@dataclass(kw_only=True)
+class Authorization(Record):
+    """An account's right to a name, or the way to it. `due_at` is when validation work is to be (re)claimed.
 
-    __tablename__ = "authorizations"
-    __table_args__ = (
-        Index("ix_authorizations_reuse", "account_id", "identifier", "status"),
-        Index(
-            "ix_authorizations_due",
-            "due_at",
-            sqlite_where=text("due_at IS NOT NULL"),
-            postgresql_where=text("due_at IS NOT NULL"),
-        ),
-        Index("ix_authorizations_expires_at", "expires_at"),
-    )
+    `identifier` has the leading "*." of a wildcard; `challenges` are the types offered, `challenge` the one chosen.
+    """
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
-    environment: Mapped[str]
-    account_id: Mapped[str]
-    identifier_type: Mapped[str]
-    identifier: Mapped[str]  # with the leading "*." of a wildcard
-    status: Mapped[str] = mapped_column(default=AuthorizationStatus.PENDING.value)
-    token: Mapped[str] = mapped_column(default=lambda: secrets.token_urlsafe(32))
-    challenges: Mapped[list[str]]  # the types offered
-    challenge: Mapped[str | None]  # the type that the client chose
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-    submitted_at: Mapped[datetime | None]
-    validated_at: Mapped[datetime | None]
-    caa_checked_at: Mapped[datetime | None]
-    due_at: Mapped[datetime | None]
-    attempts: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
-    evidence: Mapped[dict[str, Any] | None]
-    error: Mapped[dict[str, Any] | None]
+    id: str = field(default_factory=new_id)
+    environment: str
+    account_id: str
+    identifier_type: str
+    identifier: str
+    status: str = AuthorizationStatus.PENDING.value
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    challenges: list[str]
+    challenge: str | None = None
+    created_at: datetime
+    expires_at: datetime
+    submitted_at: datetime | None = None
+    validated_at: datetime | None = None
+    caa_checked_at: datetime | None = None
+    due_at: datetime | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    evidence: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
 
     @property
     def name(self) -> Identifier:
         """The identifier, with its wildcard label if it has one."""
         return Identifier(self.identifier_type, self.identifier)  # type: ignore[arg-type] # only checked identifiers are stored
-
-    @classmethod
-    def offer(
-        cls,
-        environment: str,
-        account_id: str,
-        identifier: Identifier,
-        challenges: Iterable[str],
-        *,
-        now: datetime,
-        expires_at: datetime,
-    ) -> "Authorization":
-        """Return a new pending authorization that offers these challenge types."""
-        return cls(
-            id=new_id(),
-            environment=environment,
-            account_id=account_id,
-            identifier_type=identifier.type,
-            identifier=identifier.value,
-            status=AuthorizationStatus.PENDING.value,
-            challenges=list(challenges),
-            created_at=now,
-            expires_at=expires_at,
-            attempts=[],
-        )
 
     @property
     def shown(self) -> list[str]:
@@ -157,28 +125,42 @@ class Authorization(Base):
         self.due_at = None
 
 
+AUTHORIZATIONS = table_of(Authorization, "authorizations")
+Index("ix_authorizations_reuse", AUTHORIZATIONS.c.account_id, AUTHORIZATIONS.c.identifier, AUTHORIZATIONS.c.status)
+partial_index("ix_authorizations_due", AUTHORIZATIONS.c.due_at, where=AUTHORIZATIONS.c.due_at.is_not(None))
+Index("ix_authorizations_expires_at", AUTHORIZATIONS.c.expires_at)
+
+_VALID = base.select(
+    Authorization,
+    AUTHORIZATIONS.c.account_id == bindparam("account_id"),
+    AUTHORIZATIONS.c.identifier.in_(bindparam("identifiers", expanding=True)),
+    AUTHORIZATIONS.c.status == AuthorizationStatus.VALID.value,
+    AUTHORIZATIONS.c.expires_at > bindparam("needed_until"),
+).order_by(AUTHORIZATIONS.c.expires_at)
+
+
+def valid_authorizations(
+    connection: Connection, account_id: str, names: Sequence[str], until: datetime
+) -> list[Authorization]:
+    """Return the account's authorizations for these names that stay valid until then, the longest-lived last."""
+    return base.find(
+        connection, Authorization, _VALID, account_id=account_id, identifiers=list(names), needed_until=until
+    )
+
+
 def reusable(
-    session: Session, account_id: str, challenges: Mapping[Identifier, Sequence[str]], now: datetime
+    connection: Connection, account_id: str, challenges: Mapping[Identifier, Sequence[str]], now: datetime
 ) -> dict[Identifier, Authorization]:
     """Return the account's valid authorizations for these names, each proved by a challenge type still allowed."""
-    rows = session.scalars(
-        select(Authorization)
-        .where(
-            Authorization.account_id == account_id,
-            Authorization.identifier.in_([name.value for name in challenges]),
-            Authorization.status == AuthorizationStatus.VALID.value,
-            Authorization.expires_at > now + REUSE_MARGIN,
-        )
-        .order_by(Authorization.expires_at)
-    )
-    return {row.name: row for row in rows if row.challenge in challenges.get(row.name, ())}
+    held = valid_authorizations(connection, account_id, [name.value for name in challenges], now + REUSE_MARGIN)
+    return {row.name: row for row in held if row.challenge in challenges.get(row.name, ())}
 
 
 def owned_authorization(
-    session: Session, environment: str, account_id: str, authorization_id: str, *, lock: bool = False
+    connection: Connection, environment: str, account_id: str, authorization_id: str, *, lock: bool = False
 ) -> Authorization:
     """Return the account's own authorization; raises NotFound, or Unauthorized for another account's."""
-    authorization = session.get(Authorization, authorization_id, with_for_update=lock or None)
+    authorization = base.get(connection, Authorization, authorization_id, lock=lock)
     if authorization is None or authorization.environment != environment:
         raise NotFound(f"there is no authorization {authorization_id}")
     if authorization.account_id != account_id:

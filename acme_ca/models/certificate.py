@@ -1,12 +1,13 @@
 """The ledger: every serial that was ever given to a signature, and what became of it. RFC 8555 §7.4.2, §7.6."""
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Connection, Index, UniqueConstraint, bindparam, literal_column
 
-from acme_ca.models.base import Base, new_id
+from acme_ca.models import base
+from acme_ca.models.base import Record, new_id, partial_index, table_of
 from acme_ca.problems import AlreadyRevoked
 
 
@@ -18,41 +19,38 @@ class CertificateStatus(StrEnum):
     ABANDONED = "abandoned"
 
 
-class Certificate(Base):
-    """A line of the ledger, written before the key signs. `serial` is lower-case hexadecimal of 32 digits."""
+def serial_text(serial: int) -> str:
+    """Return a serial number as the ledger and the logs write it: 32 lower-case hexadecimal digits or more."""
+    return f"{serial:032x}"
 
-    __tablename__ = "certificates"
-    __table_args__ = (
-        UniqueConstraint("serial"),
-        Index(
-            "uq_certificates_issued_order",
-            "order_id",
-            unique=True,
-            sqlite_where=text("status = 'issued'"),
-            postgresql_where=text("status = 'issued'"),
-        ),
-        Index("ix_certificates_account_id", "account_id", "id"),
-    )
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
-    serial: Mapped[str]
-    environment: Mapped[str]
-    account_id: Mapped[str]
-    order_id: Mapped[str]
-    issuer_id: Mapped[str]
-    authority_key_id: Mapped[bytes]
-    status: Mapped[str] = mapped_column(default=CertificateStatus.CLAIMED.value)
-    profile: Mapped[str]
-    policy_version: Mapped[str]
-    names: Mapped[list[str]]
-    key_sha256: Mapped[bytes]  # of the SubjectPublicKeyInfo
-    not_before: Mapped[datetime]
-    not_after: Mapped[datetime]
-    created_at: Mapped[datetime]
-    der: Mapped[bytes | None]
-    replaced_by: Mapped[str | None]  # the order that replaces it, RFC 9773
-    revoked_at: Mapped[datetime | None]
-    revocation_reason: Mapped[int | None]  # RFC 5280 §5.3.1
+@dataclass(kw_only=True)
+class Certificate(Record):
+    """A line of the ledger, written before the key signs. `serial` is lower-case hexadecimal of 32 digits.
+
+    `key_sha256` is of the SubjectPublicKeyInfo; `replaced_by` is the order that replaces it (RFC 9773);
+    `revocation_reason` is a code of RFC 5280 §5.3.1.
+    """
+
+    id: str = field(default_factory=new_id)
+    serial: str
+    environment: str
+    account_id: str
+    order_id: str
+    issuer_id: str
+    authority_key_id: bytes
+    status: str = CertificateStatus.CLAIMED.value
+    profile: str
+    policy_version: str
+    names: list[str]
+    key_sha256: bytes
+    not_before: datetime
+    not_after: datetime
+    created_at: datetime
+    der: bytes | None = None
+    replaced_by: str | None = None
+    revoked_at: datetime | None = None
+    revocation_reason: int | None = None
 
     def issue(self, der: bytes) -> None:
         """Record the signed certificate."""
@@ -73,11 +71,32 @@ class Certificate(Base):
         self.revocation_reason = reason
 
 
-class BlockedKey(Base):
-    """A public key that nobody may use again, in any environment: it was reported compromised."""
+@dataclass
+class BlockedKey(Record):
+    """A public key that nobody may use again, in any environment: the one of `serial` was reported compromised."""
 
-    __tablename__ = "blocked_keys"
+    key_sha256: bytes
+    serial: str
+    blocked_at: datetime
 
-    key_sha256: Mapped[bytes] = mapped_column(primary_key=True)
-    serial: Mapped[str]  # of the certificate whose revocation blocked it
-    blocked_at: Mapped[datetime]
+
+CERTIFICATES = table_of(Certificate, "certificates", UniqueConstraint("serial"))
+partial_index(
+    "uq_certificates_issued_order",
+    CERTIFICATES.c.order_id,
+    where=CERTIFICATES.c.status == literal_column("'issued'"),
+    unique=True,
+)
+Index("ix_certificates_account_id", CERTIFICATES.c.account_id, CERTIFICATES.c.id)
+BLOCKED_KEYS = table_of(BlockedKey, "blocked_keys")
+
+_BY_SERIAL = base.select(
+    Certificate, CERTIFICATES.c.serial == bindparam("serial"), CERTIFICATES.c.environment == bindparam("environment")
+)
+
+
+def by_serial(connection: Connection, environment: str, serial: int, *, lock: bool = False) -> Certificate | None:
+    """Return the environment's ledger line of a serial number, or None."""
+    statement = _BY_SERIAL.with_for_update() if lock else _BY_SERIAL
+    found = base.find(connection, Certificate, statement, environment=environment, serial=serial_text(serial))
+    return found[0] if found else None

@@ -1,25 +1,26 @@
-"""An environment's secrets, shared by all nodes."""
+"""What all nodes of an environment share to recognise nonces. RFC 8555 §6.5."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Mapped, mapped_column
-
-from acme_ca.models.base import Base
+from acme_ca.models.base import Record, table_of
 
 
-class EnvironmentKey(Base):
+@dataclass
+class EnvironmentKey(Record):
     """The key under which an environment's nonces are authenticated: 32 random bytes."""
 
-    __tablename__ = "environment_keys"
-
-    environment: Mapped[str] = mapped_column(primary_key=True)
-    nonce_key: Mapped[bytes]
-    created_at: Mapped[datetime]
+    environment: str
+    nonce_key: bytes
+    created_at: datetime
 
 
-class SpentNonce(Base):
-    """A used nonce on databases that several hosts share: its time and random part, 16 bytes. RFC 8555 §6.5."""
+@dataclass
+class SpentNonce(Record):
+    """A used nonce on databases that several hosts share: its time and random part, 16 bytes."""
 
-    __tablename__ = "spent_nonces"
+    nonce: bytes
 
-    nonce: Mapped[bytes] = mapped_column(primary_key=True)
+
+table_of(EnvironmentKey, "environment_keys")
+table_of(SpentNonce, "spent_nonces")

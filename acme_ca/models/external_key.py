@@ -1,27 +1,25 @@
 """Keys for external account binding. RFC 8555 §7.3.4."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Mapped, mapped_column
-
-from acme_ca.models.base import Base
+from acme_ca.models.base import Record, table_of
 from acme_ca.problems import Unauthorized
 
 
-class ExternalKey(Base):
+@dataclass(kw_only=True)
+class ExternalKey(Record):
     """A MAC key handed to a client out of band; single-use unless `reusable`. `label` is what policy rules select."""
 
-    __tablename__ = "external_keys"
-
-    kid: Mapped[str] = mapped_column(primary_key=True)
-    environment: Mapped[str]
-    mac_key: Mapped[bytes]
-    label: Mapped[str | None]
-    reusable: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    used_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
+    kid: str
+    environment: str
+    mac_key: bytes
+    label: str | None = None
+    reusable: bool = False
+    created_at: datetime
+    expires_at: datetime | None = None
+    used_at: datetime | None = None
+    revoked_at: datetime | None = None
 
     def require_usable(self, now: datetime) -> None:
         """Raise Unauthorized when the key is revoked, expired, or spent."""
@@ -39,3 +37,6 @@ class ExternalKey(Base):
         """Spend the key on an account."""
         self.require_usable(now)
         self.used_at = now
+
+
+table_of(ExternalKey, "external_keys")

@@ -1,17 +1,17 @@
 """Orders. RFC 8555 §7.1.3, §7.1.6."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, select, text
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Connection, Index, bindparam
 
 from acme_ca.identifiers import Identifier
-from acme_ca.models.authorization import Authorization
-from acme_ca.models.base import Base, new_id
+from acme_ca.models import base
+from acme_ca.models.authorization import AUTHORIZATIONS, Authorization
+from acme_ca.models.base import Record, new_id, partial_index, table_of
 from acme_ca.problems import NotFound, OrderNotReady, Problem, Unauthorized
 
 
@@ -33,37 +33,29 @@ class OrderView:
     error: Mapping[str, Any] | None
 
 
-class Order(Base):
-    """A request for one certificate. `due_at` is when a claim of the finalize that died is taken over."""
+@dataclass(kw_only=True)
+class Order(Record):
+    """A request for one certificate. `due_at` is when a claim of the finalize that died is taken over.
 
-    __tablename__ = "orders"
-    __table_args__ = (
-        Index("ix_orders_account_id", "account_id", "id"),
-        Index(
-            "ix_orders_due",
-            "due_at",
-            sqlite_where=text("due_at IS NOT NULL"),
-            postgresql_where=text("due_at IS NOT NULL"),
-        ),
-        Index("ix_orders_expires_at", "expires_at"),
-    )
+    `identifiers` are in the client's order, `not_before` and `not_after` as requested, `replaces` is an ARI identifier.
+    """
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
-    environment: Mapped[str]
-    account_id: Mapped[str]
-    status: Mapped[str] = mapped_column(default=OrderStatus.PENDING.value)
-    identifiers: Mapped[list[dict[str, Any]]]  # in the client's order
-    authorization_ids: Mapped[list[str]]
-    profile: Mapped[str]
-    not_before: Mapped[datetime | None]  # as requested
-    not_after: Mapped[datetime | None]
-    replaces: Mapped[str | None]  # ARI certificate identifier
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-    due_at: Mapped[datetime | None]
-    csr: Mapped[bytes | None]
-    certificate_id: Mapped[str | None]
-    error: Mapped[dict[str, Any] | None]
+    id: str = field(default_factory=new_id)
+    environment: str
+    account_id: str
+    status: str = OrderStatus.PENDING.value
+    identifiers: list[dict[str, Any]]
+    authorization_ids: list[str]
+    profile: str
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    replaces: str | None = None
+    created_at: datetime
+    expires_at: datetime
+    due_at: datetime | None = None
+    csr: bytes | None = None
+    certificate_id: str | None = None
+    error: dict[str, Any] | None = None
 
     @property
     def names(self) -> tuple[Identifier, ...]:
@@ -132,16 +124,26 @@ class Order(Base):
         self.due_at = None
 
 
-def authorizations_of(session: Session, order: Order) -> list[Authorization]:
+ORDERS = table_of(Order, "orders")
+Index("ix_orders_account_id", ORDERS.c.account_id, ORDERS.c.id)
+partial_index("ix_orders_due", ORDERS.c.due_at, where=ORDERS.c.due_at.is_not(None))
+Index("ix_orders_expires_at", ORDERS.c.expires_at)
+
+_BY_IDS = base.select(Authorization, AUTHORIZATIONS.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def authorizations_of(connection: Connection, order: Order) -> list[Authorization]:
     """Return an order's authorizations; none are needed, and none read, once the order is past pending."""
     if order.status != OrderStatus.PENDING:
         return []
-    return list(session.scalars(select(Authorization).where(Authorization.id.in_(order.authorization_ids))))
+    return base.find(connection, Authorization, _BY_IDS, ids=order.authorization_ids)
 
 
-def owned_order(session: Session, environment: str, account_id: str, order_id: str, *, lock: bool = False) -> Order:
+def owned_order(
+    connection: Connection, environment: str, account_id: str, order_id: str, *, lock: bool = False
+) -> Order:
     """Return the account's own order; raises NotFound, or Unauthorized for another account's."""
-    order = session.get(Order, order_id, with_for_update=lock or None)
+    order = base.get(connection, Order, order_id, lock=lock)
     if order is None or order.environment != environment:
         raise NotFound(f"there is no order {order_id}")
     if order.account_id != account_id:

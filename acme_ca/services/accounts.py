@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from acme_ca import clock, jose, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.jose import Jwk
+from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.problems import (
@@ -28,6 +28,12 @@ from acme_ca.services import audit
 MAX_CONTACTS = 10
 MAX_CONTACT = 320  # characters: 64 of the local part, @, 255 of the domain
 
+_BY_KEY = base.select(
+    Account,
+    Account.table.c.environment == bindparam("environment"),
+    Account.table.c.thumbprint == bindparam("thumbprint"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -42,8 +48,8 @@ class Registration:
 
 def find(ca: Authority, environment: Environment, jwk: Jwk) -> Account:
     """Return the account that has this key; raises AccountDoesNotExist. §7.3.1 (onlyReturnExisting)."""
-    with ca.database.read() as session:
-        account = _by_key(session, environment, jwk)
+    with ca.database.read() as connection:
+        account = _by_key(connection, environment, jwk)
     if account is None:
         raise AccountDoesNotExist(f"no account of environment {environment.name} has this key")
     account.require_valid()
@@ -57,10 +63,10 @@ def register(ca: Authority, environment: Environment, registration: Registration
     """
     contact = _checked_contact(registration.contact)
     try:
-        with ca.database.write(durable=True) as session:
-            known = _by_key(session, environment, registration.jwk)
+        with ca.database.write(durable=True) as connection:
+            known = _by_key(connection, environment, registration.jwk)
             if known is None:
-                account = _created(session, environment, registration, contact)
+                account = _created(connection, environment, registration, contact)
     except IntegrityError:  # another request with the same key was first
         return find(ca, environment, registration.jwk), False
     if known is not None:
@@ -72,17 +78,17 @@ def register(ca: Authority, environment: Environment, registration: Registration
 
 def get(ca: Authority, environment: Environment, signer: Signer) -> Account:
     """Return the signer's own account. §7.3.2 (POST-as-GET)."""
-    with ca.database.read() as session:
-        return acting_account(session, environment.name, signer)
+    with ca.database.read() as connection:
+        return acting_account(connection, environment.name, signer)
 
 
 def key_of(ca: Authority, environment: Environment, account_id: str) -> Jwk:
     """Return the public key of an account, whatever its status; raises AccountDoesNotExist. §6.2."""
-    with ca.database.read() as session:
-        row = session.execute(select(Account.environment, Account.jwk).where(Account.id == account_id)).one_or_none()
-    if row is None or row.environment != environment.name:
+    with ca.database.read() as connection:
+        account = base.get(connection, Account, account_id)
+    if account is None or account.environment != environment.name:
         raise AccountDoesNotExist(f"account {account_id} does not exist in environment {environment.name}")
-    return jose.jwk_from_json(row.jwk)
+    return jose.jwk_from_json(account.jwk)
 
 
 def update(
@@ -90,14 +96,15 @@ def update(
 ) -> Account:
     """Replace the contacts, or deactivate the account. §7.3.2, §7.3.6."""
     checked = None if contact is None else _checked_contact(contact)
-    with ca.database.write(durable=True) as session:
-        account = acting_account(session, environment.name, signer)
+    with ca.database.write(durable=True) as connection:
+        account = acting_account(connection, environment.name, signer, lock=True)
         if deactivate:
             account.deactivate(clock.now())
-            audit.record(session, environment.name, "account.deactivated", account.id, account_id=account.id)
+            audit.record(connection, environment.name, "account.deactivated", account.id, account_id=account.id)
         elif checked is not None:
             account.contact = list(checked)
-            audit.record(session, environment.name, "account.updated", account.id, account_id=account.id)
+            audit.record(connection, environment.name, "account.updated", account.id, account_id=account.id)
+        base.update(connection, account)
     return account
 
 
@@ -114,13 +121,14 @@ def change_key(
     if old.thumbprint != signer.thumbprint:
         raise Unauthorized("oldKey is not the key that signed the request")
     try:
-        with ca.database.write(durable=True) as session:
-            account = acting_account(session, environment.name, signer)
-            taken = _by_key(session, environment, new)
+        with ca.database.write(durable=True) as connection:
+            account = acting_account(connection, environment.name, signer, lock=True)
+            taken = _by_key(connection, environment, new)
             if taken is None:
                 account.jwk, account.thumbprint = dict(new.json), new.thumbprint
+                base.update(connection, account)
                 audit.record(
-                    session,
+                    connection,
                     environment.name,
                     "account.key_changed",
                     account.id,
@@ -137,14 +145,13 @@ def change_key(
     return account
 
 
-def _by_key(session: Session, environment: Environment, jwk: Jwk) -> Account | None:
-    return session.scalar(
-        select(Account).where(Account.environment == environment.name, Account.thumbprint == jwk.thumbprint)
-    )
+def _by_key(connection: Connection, environment: Environment, jwk: Jwk) -> Account | None:
+    found = base.find(connection, Account, _BY_KEY, environment=environment.name, thumbprint=jwk.thumbprint)
+    return found[0] if found else None
 
 
 def _created(
-    session: Session, environment: Environment, registration: Registration, contact: tuple[str, ...]
+    connection: Connection, environment: Environment, registration: Registration, contact: tuple[str, ...]
 ) -> Account:
     now = clock.now()
     if environment.settings.terms_of_service is not None and not registration.terms_of_service_agreed:
@@ -153,7 +160,7 @@ def _created(
             "(termsOfServiceAgreed: true)",
             headers={"Link": f'<{environment.settings.terms_of_service}>;rel="terms-of-service"'},
         )
-    key = _external_key(session, environment, registration, now)
+    key = _external_key(connection, environment, registration, now)
     account = Account(
         environment=environment.name,
         thumbprint=registration.jwk.thumbprint,
@@ -166,10 +173,9 @@ def _created(
         external_account_binding=dict(registration.external_account_binding or {}) if key else None,
         created_at=now,
     )
-    session.add(account)
-    session.flush()
+    base.insert(connection, account)
     audit.record(
-        session,
+        connection,
         environment.name,
         "account.created",
         account.id,
@@ -181,7 +187,7 @@ def _created(
 
 
 def _external_key(
-    session: Session, environment: Environment, registration: Registration, now: datetime
+    connection: Connection, environment: Environment, registration: Registration, now: datetime
 ) -> ExternalKey | None:
     """Verify and spend the external account binding, if there is one. §7.3.4."""
     binding = registration.external_account_binding
@@ -192,11 +198,12 @@ def _external_key(
                 "ask the operators for one"
             )
         return None
-    key = session.get(ExternalKey, jose.eab_kid(binding), with_for_update=True)
+    key = base.get(connection, ExternalKey, jose.eab_kid(binding), lock=True)
     if key is None or key.environment != environment.name:
         raise Unauthorized("the external account key is not known in this environment")
     jose.verify_eab(binding, registration.jwk, registration.url, lambda _kid: key.mac_key)
     key.use(now)
+    base.update(connection, key)
     return key
 
 

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert
 
 from acme_ca import clock
-from acme_ca.models.audit_event import AuditEvent
+from acme_ca.models.audit_event import AUDIT_EVENTS
+
+_RECORD = insert(AUDIT_EVENTS)
 
 
 def record(
-    session: Session,
+    connection: Connection,
     environment: str,
     event: str,
     subject: str,
@@ -18,13 +20,14 @@ def record(
     **details: Any,  # noqa: ANN401 - whatever JSON carries
 ) -> None:
     """Add the event `noun.verb` about `subject`; details never hold secrets or personal data."""
-    session.add(
-        AuditEvent(
-            at=clock.now(),
-            environment=environment,
-            event=event,
-            subject=subject,
-            account_id=account_id,
-            details=details,
-        )
+    connection.execute(
+        _RECORD,
+        {
+            "at": clock.now(),
+            "environment": environment,
+            "event": event,
+            "subject": subject,
+            "account_id": account_id,
+            "details": details,
+        },
     )

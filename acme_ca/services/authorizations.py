@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from acme_ca import clock, identifiers
 from acme_ca.authority import Authority, Environment
+from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account
 from acme_ca.models.authorization import Authorization, owned_authorization, reusable
 from acme_ca.policy.engine import Applicant
@@ -21,43 +22,45 @@ def create(
     if name.wildcard:
         raise Malformed(f"newAuthz cannot authorize a wildcard; order a certificate for {name.value} instead (§7.4.1)")
     now = clock.now()
-    with ca.database.write() as session:
-        account = acting_account(session, environment.name, signer)
+    with ca.database.write() as connection:
+        account = acting_account(connection, environment.name, signer)
         decision = environment.policy.decide(Applicant(account.id, account.eab_label), (name,))
-        held = reusable(session, account.id, decision.challenges, now) if environment.reuses else {}
+        held = reusable(connection, account.id, decision.challenges, now) if environment.reuses else {}
         if name in held:
             return held[name], False
-        authorization = Authorization.offer(
-            environment.name,
-            account.id,
-            name,
-            decision.challenges[name],
-            now=now,
+        authorization = Authorization(
+            environment=environment.name,
+            account_id=account.id,
+            identifier_type=name.type,
+            identifier=name.value,
+            challenges=list(decision.challenges[name]),
+            created_at=now,
             expires_at=now + timedelta(seconds=environment.settings.pending_lifetime),
         )
-        session.add(authorization)
+        base.insert(connection, authorization)
     return authorization, True
 
 
 def get(ca: Authority, environment: Environment, signer: Signer, authorization_id: str) -> Authorization:
     """Return one of the signer's authorizations."""
-    with ca.database.read() as session:
-        return _own(session, environment, signer, authorization_id)
+    with ca.database.read() as connection:
+        return _own(connection, environment, signer, authorization_id)
 
 
 def deactivate(ca: Authority, environment: Environment, signer: Signer, authorization_id: str) -> Authorization:
     """Give an authorization up; it never comes back. §7.5.2."""
-    with ca.database.write() as session:
-        authorization = _own(session, environment, signer, authorization_id, lock=True)
+    with ca.database.write() as connection:
+        authorization = _own(connection, environment, signer, authorization_id, lock=True)
         authorization.deactivate(clock.now())
+        base.update(connection, authorization)
         audit.record(
-            session, environment.name, "authorization.deactivated", authorization.id, account_id=signer.account_id
+            connection, environment.name, "authorization.deactivated", authorization.id, account_id=signer.account_id
         )
     return authorization
 
 
 def _own(
-    session: Session, environment: Environment, signer: Signer, authorization_id: str, *, lock: bool = False
+    connection: Connection, environment: Environment, signer: Signer, authorization_id: str, *, lock: bool = False
 ) -> Authorization:
-    acting_account(session, environment.name, signer)
-    return owned_authorization(session, environment.name, signer.account_id, authorization_id, lock=lock)
+    acting_account(connection, environment.name, signer)
+    return owned_authorization(connection, environment.name, signer.account_id, authorization_id, lock=lock)

@@ -4,11 +4,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
-
 from acme_ca import clock
 from acme_ca.db import Database
 from acme_ca.jose import b64url_encode
+from acme_ca.models import base
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.problems import NotFound
 from acme_ca.services import audit
@@ -45,29 +44,28 @@ def create(
         created_at=now,
         expires_at=now + lifetime if lifetime is not None else None,
     )
-    with database.write(durable=True) as session:
-        session.add(key)
-        audit.record(session, environment, "external_key.created", key.kid, label=label, reusable=reusable)
+    with database.write(durable=True) as connection:
+        base.insert(connection, key)
+        audit.record(connection, environment, "external_key.created", key.kid, label=label, reusable=reusable)
     return NewKey(key.kid, b64url_encode(mac_key), key.expires_at)
 
 
 def all_of(database: Database, environment: str) -> list[ExternalKey]:
     """Return an environment's keys, oldest first."""
-    with database.read() as session:
-        return list(
-            session.scalars(
-                select(ExternalKey).where(ExternalKey.environment == environment).order_by(ExternalKey.created_at)
-            )
-        )
+    columns = ExternalKey.table.c
+    statement = base.select(ExternalKey, columns.environment == environment).order_by(columns.created_at)
+    with database.read() as connection:
+        return base.find(connection, ExternalKey, statement)
 
 
 def revoke(database: Database, environment: str, kid: str) -> ExternalKey:
     """Make a key unusable for further accounts; accounts made with it stay. Raises NotFound."""
-    with database.write(durable=True) as session:
-        key = session.get(ExternalKey, kid, with_for_update=True)
+    with database.write(durable=True) as connection:
+        key = base.get(connection, ExternalKey, kid, lock=True)
         if key is None or key.environment != environment:
             raise NotFound(f"environment {environment} has no external account key {kid}")
         if key.revoked_at is None:
             key.revoked_at = clock.now()
-            audit.record(session, environment, "external_key.revoked", kid)
+            base.update(connection, key)
+            audit.record(connection, environment, "external_key.revoked", kid)
     return key

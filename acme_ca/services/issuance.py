@@ -13,19 +13,18 @@ from time import perf_counter
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import caa
 from acme_ca.challenges.base import Unanswered
 from acme_ca.jose import jwk_from_public_key
+from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account
 from acme_ca.models.authorization import Authorization
-from acme_ca.models.base import new_id
-from acme_ca.models.certificate import BlockedKey, Certificate, CertificateStatus
-from acme_ca.models.order import Order, OrderStatus, OrderView, authorizations_of, owned_order
+from acme_ca.models.certificate import BlockedKey, Certificate, CertificateStatus, by_serial, serial_text
+from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of, owned_order
 from acme_ca.pki import ari
 from acme_ca.pki import csr as requests
 from acme_ca.pki.csr import Csr
@@ -64,13 +63,13 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
     ServiceUnavailable for passing trouble, after which the order is ready again.
     """
     csr = requests.parse(csr_der)
-    with ca.database.write() as session:
-        account = acting_account(session, environment.name, signer)
-        order = owned_order(session, environment.name, account.id, order_id, lock=True)
-        authorizations = authorizations_of(session, order)
+    with ca.database.write() as connection:
+        account = acting_account(connection, environment.name, signer)
+        order = owned_order(connection, environment.name, account.id, order_id, lock=True)
+        authorizations = authorizations_of(connection, order)
         if order.status in (OrderStatus.PROCESSING, OrderStatus.VALID) and order.csr == csr_der:
             return order.view(clock.now(), authorizations)
-        claim = _claim(session, environment, account, order, authorizations, csr, csr_der)
+        claim = _claim(connection, environment, account, order, authorizations, csr, csr_der)
     return _issue(ca, claim)
 
 
@@ -78,9 +77,9 @@ def certificate(
     ca: Authority, environment: Environment, signer: Signer, certificate_id: str
 ) -> tuple[x509.Certificate, Issuer]:
     """Return one of the signer's certificates and its issuer. §7.4.2."""
-    with ca.database.read() as session:
-        acting_account(session, environment.name, signer)
-        line = session.get(Certificate, certificate_id)
+    with ca.database.read() as connection:
+        acting_account(connection, environment.name, signer)
+        line = base.get(connection, Certificate, certificate_id)
     if line is None or line.environment != environment.name or line.der is None:
         raise NotFound(f"there is no certificate {certificate_id}")
     if line.account_id != signer.account_id:
@@ -93,8 +92,8 @@ def certificate(
 
 def resume_due(ca: Authority) -> int:
     """Take over the issuances whose process died; return how many were."""
-    with ca.database.read() as session:
-        due = session.scalars(select(Order.id).where(Order.due_at <= clock.now()).limit(DUE_BATCH)).all()
+    with ca.database.read() as connection:
+        due = connection.scalars(select(ORDERS.c.id).where(ORDERS.c.due_at <= clock.now()).limit(DUE_BATCH)).all()
     for order_id in due:
         claim = _claim_again(ca, order_id)
         if claim is not None:
@@ -106,7 +105,7 @@ def resume_due(ca: Authority) -> int:
 
 
 def _claim(
-    session: Session,
+    connection: Connection,
     environment: Environment,
     account: Account,
     order: Order,
@@ -120,7 +119,7 @@ def _claim(
     requests.check_names(csr, order.names, ())
     decision = environment.policy.decide(Applicant(account.id, account.eab_label), order.names)
     environment.policy.check_profile(decision, order.profile)
-    _check_key(session, environment, decision, account, order, csr)
+    _check_key(connection, environment, decision, account, order, csr)
     profile = environment.profiles[order.profile]
     not_before, not_after = validity(profile, now, decision.max_lifetime, order.not_before, order.not_after)
     issuer = environment.issuer(now, not_after - now)
@@ -133,13 +132,14 @@ def _claim(
         not_before=not_before,
         not_after=not_after,
     )
-    certificate_id = new_id()
-    session.add(_ledger_line(certificate_id, environment, order, issuer, leaf, now))
+    line = _ledger_line(environment, order, issuer, leaf, now)
+    base.insert(connection, line)
+    base.update(connection, order)
     return Claim(
         environment=environment,
         order_id=order.id,
         account_id=account.id,
-        certificate_id=certificate_id,
+        certificate_id=line.id,
         issuer=issuer,
         leaf=leaf,
         stale_caa=tuple(
@@ -151,7 +151,7 @@ def _claim(
 
 
 def _check_key(
-    session: Session, environment: Environment, decision: Decision, account: Account, order: Order, csr: Csr
+    connection: Connection, environment: Environment, decision: Decision, account: Account, order: Order, csr: Csr
 ) -> None:
     """Refuse keys that profile or policy do not allow, the account's own (§11.1), and compromised ones."""
     allowed = environment.profiles[order.profile].key_types
@@ -160,22 +160,20 @@ def _check_key(
     environment.policy.check_key(decision, csr.key_type)
     if jwk_from_public_key(csr.public_key).thumbprint == account.thumbprint:
         raise BadCsr("the CSR has the account's own key; a certificate needs a key of its own (RFC 8555 §11.1)")
-    if session.get(BlockedKey, spki_sha256(csr.public_key)) is not None:
+    if base.get(connection, BlockedKey, spki_sha256(csr.public_key)) is not None:
         raise BadCsr("the key was reported compromised; make a new one")
 
 
 def _ledger_line(
-    certificate_id: str, environment: Environment, order: Order, issuer: Issuer, leaf: LeafRequest, now: datetime
+    environment: Environment, order: Order, issuer: Issuer, leaf: LeafRequest, now: datetime
 ) -> Certificate:
     return Certificate(
-        id=certificate_id,
-        serial=f"{leaf.serial:032x}",
+        serial=serial_text(leaf.serial),
         environment=environment.name,
         account_id=order.account_id,
         order_id=order.id,
         issuer_id=issuer.id,
         authority_key_id=issuer.key_id,
-        status=CertificateStatus.CLAIMED.value,
         profile=order.profile,
         policy_version=environment.policy.version,
         names=[str(name) for name in order.names],
@@ -188,23 +186,25 @@ def _ledger_line(
 
 def _claim_again(ca: Authority, order_id: str) -> Claim | None:
     """Claim an order whose issuance died, under a new serial; None when there is nothing more to do."""
-    with ca.database.write() as session:
+    with ca.database.write() as connection:
         now = clock.now()
-        order = session.get(Order, order_id, with_for_update={"skip_locked": True})
+        order = base.get(connection, Order, order_id, lock=True)
         if order is None or order.due_at is None or order.due_at > now or order.environment not in ca.environments:
             return None
         csr_der, environment = order.csr or b"", ca.environments[order.environment]
-        _abandon(session, order)
+        _abandon(connection, order)
         order.release()
-        account = session.get_one(Account, order.account_id)
-        authorizations = authorizations_of(session, order)
+        base.update(connection, order)
+        account = base.get_one(connection, Account, order.account_id)
+        authorizations = authorizations_of(connection, order)
         try:
             account.require_valid()
-            return _claim(session, environment, account, order, authorizations, requests.parse(csr_der), csr_der)
+            return _claim(connection, environment, account, order, authorizations, requests.parse(csr_der), csr_der)
         except ServiceUnavailable:
             return None  # the order is released: its client may finalize again
         except Problem as problem:
             order.refuse(problem)
+            base.update(connection, order)
             return None
 
 
@@ -226,17 +226,19 @@ def _issue(ca: Authority, claim: Claim) -> OrderView:
 
 def _record(ca: Authority, claim: Claim, certificate: x509.Certificate) -> OrderView:
     der = certificate.public_bytes(Encoding.DER)
-    with ca.database.write(durable=True) as session:
-        order = session.get_one(Order, claim.order_id, with_for_update=True)
-        line = session.get_one(Certificate, claim.certificate_id)
+    with ca.database.write(durable=True) as connection:
+        order = base.get_one(connection, Order, claim.order_id, lock=True)
+        line = base.get_one(connection, Certificate, claim.certificate_id)
         if line.status != CertificateStatus.CLAIMED:  # we were so slow that the claim was taken over
-            return order.view(clock.now(), authorizations_of(session, order))
+            return order.view(clock.now(), authorizations_of(connection, order))
         line.issue(der)
         order.complete(line.id)
+        base.update(connection, line)
+        base.update(connection, order)
         if order.replaces is not None:
-            _mark_replaced(session, order)
+            _mark_replaced(connection, order)
         audit.record(
-            session,
+            connection,
             claim.environment.name,
             "certificate.issued",
             line.id,
@@ -252,36 +254,38 @@ def _record(ca: Authority, claim: Claim, certificate: x509.Certificate) -> Order
     return order.view(clock.now(), ())
 
 
-def _mark_replaced(session: Session, order: Order) -> None:
+def _mark_replaced(connection: Connection, order: Order) -> None:
     """Remember which order replaced the certificate; the first one counts. RFC 9773 §5."""
     replaced = ari.parse(order.replaces or "")
-    session.execute(
-        update(Certificate)
-        .where(Certificate.serial == f"{replaced.serial:032x}", Certificate.replaced_by.is_(None))
-        .values(replaced_by=order.id)
-    )
+    line = by_serial(connection, order.environment, replaced.serial, lock=True)
+    if line is not None and line.replaced_by is None:
+        line.replaced_by = order.id
+        base.update(connection, line)
 
 
 def _give_up(ca: Authority, claim: Claim, problem: Problem) -> None:
     """Abandon the serial; release the order after passing trouble, end it after a refusal."""
-    with ca.database.write() as session:
-        order = session.get_one(Order, claim.order_id, with_for_update=True)
+    with ca.database.write() as connection:
+        order = base.get_one(connection, Order, claim.order_id, lock=True)
         if order.status != OrderStatus.PROCESSING:
             return
-        _abandon(session, order)
+        _abandon(connection, order)
         if isinstance(problem, ServiceUnavailable):
             order.release()
         else:
             order.fail(problem)
+        base.update(connection, order)
 
 
-def _abandon(session: Session, order: Order) -> None:
-    claimed = select(Certificate).where(
-        Certificate.order_id == order.id, Certificate.status == CertificateStatus.CLAIMED.value
-    )
-    for line in session.scalars(claimed):
+def _abandon(connection: Connection, order: Order) -> None:
+    columns = Certificate.table.c
+    claimed = base.select(Certificate, columns.order_id == order.id, columns.status == CertificateStatus.CLAIMED.value)
+    for line in base.find(connection, Certificate, claimed):
         line.abandon()
-        audit.record(session, order.environment, "certificate.abandoned", line.id, order=order.id, serial=line.serial)
+        base.update(connection, line)
+        audit.record(
+            connection, order.environment, "certificate.abandoned", line.id, order=order.id, serial=line.serial
+        )
 
 
 def _repeat_caa(ca: Authority, claim: Claim) -> None:
@@ -289,11 +293,13 @@ def _repeat_caa(ca: Authority, claim: Claim) -> None:
     settings = claim.environment.settings
     account_url = claim.environment.account_url(claim.account_id)
     for authorization_id, challenge in claim.stale_caa:
-        with ca.database.read() as session:
-            name = session.get_one(Authorization, authorization_id).name
+        with ca.database.read() as connection:
+            name = base.get_one(connection, Authorization, authorization_id).name
         try:
             caa.check(settings.validation, name, challenge, account_url, settings.caa_identities)
         except Unanswered as silence:
             raise ServiceUnavailable(f"CAA for {name.value}: {silence.problem.detail}") from silence
-        with ca.database.write() as session:
-            session.get_one(Authorization, authorization_id).caa_checked_at = clock.now()
+        with ca.database.write() as connection:
+            authorization = base.get_one(connection, Authorization, authorization_id)
+            authorization.caa_checked_at = clock.now()
+            base.update(connection, authorization)

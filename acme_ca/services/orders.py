@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Select, Table, delete, select
 
 from acme_ca import clock, identifiers, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.identifiers import Identifier
+from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account
-from acme_ca.models.authorization import Authorization, reusable
-from acme_ca.models.base import new_id
-from acme_ca.models.certificate import Certificate
-from acme_ca.models.order import Order, OrderStatus, OrderView, authorizations_of, owned_order
+from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, reusable
+from acme_ca.models.certificate import by_serial
+from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of, owned_order
 from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
@@ -41,17 +40,15 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
     names = identifiers.parse_many(wish.identifiers, environment.settings.max_names)
     replaces = ari.parse(wish.replaces) if wish.replaces is not None else None
     now = clock.now()
-    with ca.database.write() as session:
-        account = acting_account(session, environment.name, signer)
+    with ca.database.write() as connection:
+        account = acting_account(connection, environment.name, signer)
         decision = environment.policy.decide(Applicant(account.id, account.eab_label), names)
         profile = _profile(environment, decision, wish, now)
-        authorizations = _authorizations(session, environment, account.id, decision, now)
-        replaced = _replaced(session, environment, account.id, names, replaces)
+        authorizations = _authorizations(connection, environment, account.id, decision, now)
+        replaced = _replaced(connection, environment, account.id, names, replaces)
         order = Order(
-            id=new_id(),
             environment=environment.name,
             account_id=account.id,
-            status=OrderStatus.PENDING.value,
             identifiers=[name.wire() for name in names],
             authorization_ids=[authorization.id for authorization in authorizations],
             profile=profile,
@@ -64,7 +61,7 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
                 *(authorization.expires_at for authorization in authorizations),
             ),
         )
-        session.add(order)
+        base.insert(connection, order)
     view = order.view(now, authorizations)
     metrics.ORDERS_CREATED.labels(environment.name, view.status).inc()
     return view
@@ -72,24 +69,24 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
 
 def get(ca: Authority, environment: Environment, signer: Signer, order_id: str) -> OrderView:
     """Return one of the signer's orders as it stands."""
-    with ca.database.read() as session:
-        acting_account(session, environment.name, signer)
-        order = owned_order(session, environment.name, signer.account_id, order_id)
-        return order.view(clock.now(), authorizations_of(session, order))
+    with ca.database.read() as connection:
+        acting_account(connection, environment.name, signer)
+        order = owned_order(connection, environment.name, signer.account_id, order_id)
+        return order.view(clock.now(), authorizations_of(connection, order))
 
 
 def page(ca: Authority, environment: Environment, signer: Signer, after: str | None) -> tuple[list[str], str | None]:
     """Return the ids of a page of the account's orders, newest first, and where the next page begins. §7.1.2.1."""
-    with ca.database.read() as session:
-        acting_account(session, environment.name, signer)
-        query = select(Order.id).where(
-            Order.account_id == signer.account_id,
-            Order.status != OrderStatus.INVALID.value,
-            Order.expires_at > clock.now(),
+    with ca.database.read() as connection:
+        acting_account(connection, environment.name, signer)
+        query = select(ORDERS.c.id).where(
+            ORDERS.c.account_id == signer.account_id,
+            ORDERS.c.status != OrderStatus.INVALID.value,
+            ORDERS.c.expires_at > clock.now(),
         )
         if after is not None:
-            query = query.where(Order.id < after)
-        found = list(session.scalars(query.order_by(Order.id.desc()).limit(PAGE + 1)))
+            query = query.where(ORDERS.c.id < after)
+        found = list(connection.scalars(query.order_by(ORDERS.c.id.desc()).limit(PAGE + 1)))
     more = len(found) > PAGE
     return found[:PAGE], found[PAGE - 1] if more else None
 
@@ -100,22 +97,24 @@ def sweep(ca: Authority) -> int:
     An order that is being processed is never deleted, nor is a certificate.
     """
     horizon = clock.now() - KEPT
-    ended_orders = select(Order.id).where(Order.expires_at < horizon, Order.status != OrderStatus.PROCESSING.value)
-    ended_authorizations = select(Authorization.id).where(
-        Authorization.expires_at < horizon, Authorization.due_at.is_(None)
+    ended_orders = select(ORDERS.c.id).where(
+        ORDERS.c.expires_at < horizon, ORDERS.c.status != OrderStatus.PROCESSING.value
+    )
+    ended_authorizations = select(AUTHORIZATIONS.c.id).where(
+        AUTHORIZATIONS.c.expires_at < horizon, AUTHORIZATIONS.c.due_at.is_(None)
     )
     gone = 0
-    for model, ended in ((Order, ended_orders), (Authorization, ended_authorizations)):
-        while batch := _delete_batch(ca, model, ended):
+    for table, ended in ((ORDERS, ended_orders), (AUTHORIZATIONS, ended_authorizations)):
+        while batch := _delete_batch(ca, table, ended):
             gone += batch
     return gone
 
 
-def _delete_batch(ca: Authority, model: type[Order | Authorization], ended: Select[str]) -> int:
-    with ca.database.write() as session:
-        batch = list(session.scalars(ended.limit(SWEEP_BATCH)))
+def _delete_batch(ca: Authority, table: Table, ended: Select[str]) -> int:
+    with ca.database.write() as connection:
+        batch = list(connection.scalars(ended.limit(SWEEP_BATCH)))
         if batch:
-            session.execute(delete(model).where(model.id.in_(batch)))
+            connection.execute(delete(table).where(table.c.id.in_(batch)))
     return len(batch)
 
 
@@ -128,25 +127,31 @@ def _profile(environment: Environment, decision: Decision, wish: Wish, now: date
 
 
 def _authorizations(
-    session: Session, environment: Environment, account_id: str, decision: Decision, now: datetime
+    connection: Connection, environment: Environment, account_id: str, decision: Decision, now: datetime
 ) -> Sequence[Authorization]:
     """Return one authorization for each name: a valid one that the account holds, or a new one."""
-    held = reusable(session, account_id, decision.challenges, now) if environment.reuses else {}
+    held = reusable(connection, account_id, decision.challenges, now) if environment.reuses else {}
     expires_at = now + timedelta(seconds=environment.settings.pending_lifetime)
     authorizations = []
     for name, challenges in decision.challenges.items():
         authorization = held.get(name)
         if authorization is None:
-            authorization = Authorization.offer(
-                environment.name, account_id, name, challenges, now=now, expires_at=expires_at
+            authorization = Authorization(
+                environment=environment.name,
+                account_id=account_id,
+                identifier_type=name.type,
+                identifier=name.value,
+                challenges=list(challenges),
+                created_at=now,
+                expires_at=expires_at,
             )
-            session.add(authorization)
+            base.insert(connection, authorization)
         authorizations.append(authorization)
     return authorizations
 
 
 def _replaced(
-    session: Session,
+    connection: Connection,
     environment: Environment,
     account_id: str,
     names: Sequence[Identifier],
@@ -159,12 +164,8 @@ def _replaced(
     """
     if replaces is None:
         return False
-    row = session.scalar(
-        select(Certificate).where(
-            Certificate.serial == f"{replaces.serial:032x}", Certificate.authority_key_id == replaces.authority_key_id
-        )
-    )
-    if row is None or row.environment != environment.name or row.account_id != account_id:
+    row = by_serial(connection, environment.name, replaces.serial)
+    if row is None or row.authority_key_id != replaces.authority_key_id or row.account_id != account_id:
         return False
     if not {str(name) for name in names} & set(row.names):
         return False

@@ -4,15 +4,15 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.jose import Jwk, jwk_from_public_key
+from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account
-from acme_ca.models.authorization import Authorization, AuthorizationStatus
-from acme_ca.models.certificate import BlockedKey, Certificate
+from acme_ca.models.authorization import valid_authorizations
+from acme_ca.models.certificate import BlockedKey, Certificate, by_serial, serial_text
 from acme_ca.problems import BadPublicKey, BadRevocationReason, Malformed, NotFound, Unauthorized
 from acme_ca.services import audit
 
@@ -38,16 +38,17 @@ def revoke(ca: Authority, environment: Environment, certificate_der: bytes, reas
         known = ", ".join(f"{code} ({name})" for code, name in REASONS.items())
         raise BadRevocationReason(f"reason {reason} cannot be given by a client; expected {known}")
     now = clock.now()
-    with ca.database.write(durable=True) as session:
-        line = _ledger_line(session, environment, certificate_der)
-        owned = _require_entitled(session, environment, line, revoker, now)
+    with ca.database.write(durable=True) as connection:
+        line = _ledger_line(connection, environment, certificate_der)
+        owned = _require_entitled(connection, environment, line, revoker, now)
         if reason == KEY_COMPROMISE and not owned:
             raise BadRevocationReason("keyCompromise takes the certificate's own key or its account to report")
         line.revoke(now, reason)
-        if reason == KEY_COMPROMISE:
-            session.merge(BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
+        base.update(connection, line)
+        if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
+            base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
         audit.record(
-            session,
+            connection,
             environment.name,
             "certificate.revoked",
             line.id,
@@ -59,39 +60,32 @@ def revoke(ca: Authority, environment: Environment, certificate_der: bytes, reas
     metrics.CERTIFICATES_REVOKED.labels(environment.name, REASONS[reason]).inc()
 
 
-def _ledger_line(session: Session, environment: Environment, certificate_der: bytes) -> Certificate:
+def _ledger_line(connection: Connection, environment: Environment, certificate_der: bytes) -> Certificate:
     """Return the ledger's line of exactly this certificate."""
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        serial = f"{certificate.serial_number:032x}"
+        serial = certificate.serial_number
     except (ValueError, TypeError) as error:
         raise Malformed("certificate is not the base64url of a DER certificate") from error
-    line = session.scalar(select(Certificate).where(Certificate.serial == serial).with_for_update())
-    if line is None or line.environment != environment.name or line.der != certificate.public_bytes(Encoding.DER):
-        raise NotFound(f"no certificate with serial {serial} was issued by environment {environment.name}")
+    line = by_serial(connection, environment.name, serial, lock=True)
+    if line is None or line.der != certificate.public_bytes(Encoding.DER):
+        raise NotFound(f"no certificate with serial {serial_text(serial)} was issued by environment {environment.name}")
     return line
 
 
 def _require_entitled(
-    session: Session, environment: Environment, line: Certificate, revoker: Signer | Jwk, now: datetime
+    connection: Connection, environment: Environment, line: Certificate, revoker: Signer | Jwk, now: datetime
 ) -> bool:
     """Return whether the revoker owns the certificate or its key; raises Unauthorized when it may not revoke it."""
     if isinstance(revoker, Jwk):
         if not _is_key_of(revoker, line):
             raise Unauthorized("the request is signed neither by the certificate's key nor by an account")
         return True
-    account = acting_account(session, environment.name, revoker)
+    account = acting_account(connection, environment.name, revoker)
     if account.id == line.account_id:
         return True
-    authorized = session.execute(
-        select(Authorization.identifier_type, Authorization.identifier).where(
-            Authorization.account_id == account.id,
-            Authorization.identifier.in_([name.partition(":")[2] for name in line.names]),
-            Authorization.status == AuthorizationStatus.VALID.value,
-            Authorization.expires_at > now,
-        )
-    )
-    missing = set(line.names) - {f"{type_}:{value}" for type_, value in authorized}
+    held = valid_authorizations(connection, account.id, [name.partition(":")[2] for name in line.names], now)
+    missing = set(line.names) - {str(authorization.name) for authorization in held}
     if missing:
         raise Unauthorized(
             "the certificate belongs to another account; to revoke it, first authorize " + ", ".join(sorted(missing))

@@ -16,8 +16,9 @@ from acme_ca import clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import CHALLENGES, caa
 from acme_ca.challenges.base import Attempt, Evidence, Unanswered
+from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account
-from acme_ca.models.authorization import Authorization, AuthorizationStatus, owned_authorization
+from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus, owned_authorization
 from acme_ca.problems import NotFound, Problem, ServerInternal
 from acme_ca.services import audit
 
@@ -48,12 +49,15 @@ def submit(
 
     Waits up to `wait` seconds for the outcome, so that most clients need not poll.
     """
-    with ca.database.write() as session:
-        acting_account(session, environment.name, signer)
-        authorization = owned_authorization(session, environment.name, signer.account_id, authorization_id, lock=True)
+    with ca.database.write() as connection:
+        acting_account(connection, environment.name, signer)
+        authorization = owned_authorization(
+            connection, environment.name, signer.account_id, authorization_id, lock=True
+        )
         _require_offered(authorization, challenge)
         now = clock.now()
         started = authorization.submit(challenge, now, now + _lease(environment))
+        base.update(connection, authorization)
     if not started:
         return authorization
     future = ca.background(run, ca, _claim(environment, authorization, signer.thumbprint))
@@ -67,9 +71,9 @@ def view(
     ca: Authority, environment: Environment, signer: Signer, authorization_id: str, challenge: str
 ) -> Authorization:
     """Return the authorization whose challenge a client reads. §7.5.1 (POST-as-GET)."""
-    with ca.database.read() as session:
-        acting_account(session, environment.name, signer)
-        authorization = owned_authorization(session, environment.name, signer.account_id, authorization_id)
+    with ca.database.read() as connection:
+        acting_account(connection, environment.name, signer)
+        authorization = owned_authorization(connection, environment.name, signer.account_id, authorization_id)
     _require_offered(authorization, challenge)
     return authorization
 
@@ -126,23 +130,20 @@ def _claim(environment: Environment, authorization: Authorization, thumbprint: s
 
 def _claim_due(ca: Authority) -> list[Claim]:
     now = clock.now()
-    due = (
-        select(Authorization, Account.thumbprint)
-        .join(Account, Account.id == Authorization.account_id)
-        .where(Authorization.due_at <= now, Authorization.environment.in_(ca.environments))
-        .order_by(Authorization.due_at)
-        .limit(DUE_BATCH)
-        .with_for_update(of=Authorization, skip_locked=True)
-    )
-    claims = []
-    with ca.database.read() as session:  # a look first, so that an idle worker never takes the write turn
-        if session.scalar(select(Authorization.id).where(Authorization.due_at <= now).limit(1)) is None:
+    due = AUTHORIZATIONS.c.due_at <= now
+    with ca.database.read() as connection:  # a look first, so that an idle worker never takes the write turn
+        if connection.scalar(select(AUTHORIZATIONS.c.id).where(due).limit(1)) is None:
             return []
-    with ca.database.write() as session:
-        for authorization, thumbprint in session.execute(due):
+    statement = base.select(Authorization, due, AUTHORIZATIONS.c.environment.in_(ca.environments))
+    statement = statement.order_by(AUTHORIZATIONS.c.due_at).limit(DUE_BATCH).with_for_update(skip_locked=True)
+    claims = []
+    with ca.database.write() as connection:
+        for authorization in base.find(connection, Authorization, statement):
             environment = ca.environments[authorization.environment]
             authorization.claim(now + _lease(environment))
-            claims.append(_claim(environment, authorization, thumbprint))
+            base.update(connection, authorization)
+            account = base.get_one(connection, Account, authorization.account_id)
+            claims.append(_claim(environment, authorization, account.thumbprint))
     return claims
 
 
@@ -157,15 +158,16 @@ def _attempt(claim: Claim) -> Evidence:
 
 
 def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswered) -> Authorization | None:
-    with ca.database.write() as session:
-        authorization = session.get(Authorization, claim.authorization_id, with_for_update=True)
+    with ca.database.write() as connection:
+        authorization = base.get(connection, Authorization, claim.authorization_id, lock=True)
         if authorization is None or authorization.status != AuthorizationStatus.PROCESSING:
             return authorization
         _decide(claim, authorization, outcome, clock.now())
+        base.update(connection, authorization)
         if authorization.status != AuthorizationStatus.PROCESSING:
             metrics.VALIDATIONS.labels(claim.environment.name, claim.challenge, authorization.status).inc()
             audit.record(
-                session,
+                connection,
                 claim.environment.name,
                 f"authorization.{authorization.status}",
                 authorization.id,
