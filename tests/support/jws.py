@@ -107,12 +107,13 @@ def flattened(key: PrivateKey, protected: Mapping[str, Any] | bytes, payload: ob
     return {"protected": protected_text, "payload": payload_text, "signature": b64(signature)}
 
 
-def eab(  # a binding names five things
+def eab(
     kid: str,
     secret: bytes,
     account_key: PrivateKey,
     url: str,
     alg: str = "HS256",
+    /,  # so that the header can have members of these names
     **header: Any,  # noqa: ANN401 - members of any kind, wrong ones too
 ) -> dict[str, str]:
     """An externalAccountBinding, RFC 8555 §7.3.4. More header members may be given to make a wrong one."""
