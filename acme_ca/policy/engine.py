@@ -92,14 +92,16 @@ class Policy:
         if profile not in self._profiles:
             raise InvalidProfile(f"profile {shown} is not offered here; for these names there are: {allowed}")
         raise InvalidProfile(
-            f"{_by(decision.rules)} does not allow profile {shown} for these names; allowed: {allowed}"
+            f"profile {shown} is not allowed for these names by {_by(decision.rules)}; allowed: {allowed}"
         )
 
     def check_key(self, decision: Decision, key_type: str) -> None:
         """Raise BadCsr unless the decision allows certificate keys of this kind."""
         if key_type not in decision.key_types:
             allowed = ", ".join(kind for kind in KEY_TYPES if kind in decision.key_types)
-            raise BadCsr(f"{_by(decision.rules)} does not allow {key_type} keys for these names; allowed: {allowed}")
+            raise BadCsr(
+                f"{key_type} keys are not allowed for these names by {_by(decision.rules)}; allowed: {allowed}"
+            )
 
     def _first(self, matchers: Sequence[_Matcher], identifier: Identifier) -> Rule:
         """Return the rule that allows the identifier, or raise what refuses it."""
