@@ -88,6 +88,12 @@ class Record:
         record.__dict__["_loaded"] = dict(record.__dict__)
         return record
 
+    def copy(self) -> Self:
+        """Return the same record to change apart from this one."""
+        record = type(self).__new__(type(self))
+        record.__dict__.update(self.__dict__, _loaded=dict(self._loaded))
+        return record
+
     def changes(self) -> dict[str, Any]:
         """Return the columns whose value is not the one that was loaded or saved last."""
         return {name: self.__dict__[name] for name, value in self._loaded.items() if self.__dict__[name] != value}

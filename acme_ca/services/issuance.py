@@ -6,6 +6,7 @@ open, and the certificate is recorded durably before anybody sees it. A claim wh
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
@@ -32,7 +33,7 @@ from acme_ca.pki.issuer import Issuer, new_serial
 from acme_ca.pki.leaf import LeafRequest
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
-from acme_ca.problems import BadCsr, NotFound, Problem, ServiceUnavailable, Unauthorized
+from acme_ca.problems import BadCsr, Contended, NotFound, Problem, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit
 
@@ -45,12 +46,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An order claimed for issuance, with all that the signature needs, as values."""
+    """An order claimed for issuance and its line in the ledger, as they were committed, and what is to be signed.
+
+    Whoever takes the claim over abandons the line first, so that nobody else can record it any more.
+    """
 
     environment: Environment
-    order_id: str
-    account_id: str
-    certificate_id: str
+    order: Order
+    line: Certificate
     issuer: Issuer
     leaf: LeafRequest
     stale_caa: tuple[tuple[str, str], ...]  # authorization id and the challenge type that proved it
@@ -137,9 +140,8 @@ def _claim(
     base.update(connection, order)
     return Claim(
         environment=environment,
-        order_id=order.id,
-        account_id=account.id,
-        certificate_id=line.id,
+        order=order,
+        line=line,
         issuer=issuer,
         leaf=leaf,
         stale_caa=tuple(
@@ -192,7 +194,7 @@ def _claim_again(ca: Authority, order_id: str) -> Claim | None:
         if order is None or order.due_at is None or order.due_at > now or order.environment not in ca.environments:
             return None
         csr_der, environment = order.csr or b"", ca.environments[order.environment]
-        _abandon(connection, order)
+        _abandon_all(connection, order)
         order.release()
         base.update(connection, order)
         account = base.get_one(connection, Account, order.account_id)
@@ -225,24 +227,20 @@ def _issue(ca: Authority, claim: Claim) -> OrderView:
 
 
 def _record(ca: Authority, claim: Claim, certificate: x509.Certificate) -> OrderView:
-    der = certificate.public_bytes(Encoding.DER)
+    order, line = claim.order, claim.line
+    line.issue(certificate.public_bytes(Encoding.DER))
+    order.complete(line.id)
     with ca.database.write(durable=True) as connection:
-        order = base.get_one(connection, Order, claim.order_id, lock=True)
-        line = base.get_one(connection, Certificate, claim.certificate_id)
-        if line.status != CertificateStatus.CLAIMED:  # we were so slow that the claim was taken over
-            return order.view(clock.now(), authorizations_of(connection, order))
-        line.issue(der)
-        order.complete(line.id)
-        base.update(connection, line)
+        base.update(connection, line)  # raises Contended if we were so slow that the claim was taken over
         base.update(connection, order)
         if order.replaces is not None:
             _mark_replaced(connection, order)
         audit.record(
             connection,
-            claim.environment.name,
+            order.environment,
             "certificate.issued",
             line.id,
-            account_id=claim.account_id,
+            account_id=order.account_id,
             order=order.id,
             serial=line.serial,
             names=line.names,
@@ -250,7 +248,7 @@ def _record(ca: Authority, claim: Claim, certificate: x509.Certificate) -> Order
             issuer=line.issuer_id,
             policy=line.policy_version,
         )
-    metrics.CERTIFICATES_ISSUED.labels(claim.environment.name, line.profile).inc()
+    metrics.CERTIFICATES_ISSUED.labels(order.environment, line.profile).inc()
     return order.view(clock.now(), ())
 
 
@@ -265,33 +263,34 @@ def _mark_replaced(connection: Connection, order: Order) -> None:
 
 def _give_up(ca: Authority, claim: Claim, problem: Problem) -> None:
     """Abandon the serial; release the order after passing trouble, end it after a refusal."""
-    with ca.database.write() as connection:
-        order = base.get_one(connection, Order, claim.order_id, lock=True)
-        if order.status != OrderStatus.PROCESSING:
-            return
-        _abandon(connection, order)
+    with suppress(Contended), ca.database.write() as connection:  # contended: the claim was taken over
+        _abandon(connection, claim.line)
         if isinstance(problem, ServiceUnavailable):
-            order.release()
+            claim.order.release()
         else:
-            order.fail(problem)
-        base.update(connection, order)
+            claim.order.fail(problem)
+        base.update(connection, claim.order)
 
 
-def _abandon(connection: Connection, order: Order) -> None:
+def _abandon(connection: Connection, line: Certificate) -> None:
+    line.abandon()
+    base.update(connection, line)
+    audit.record(
+        connection, line.environment, "certificate.abandoned", line.id, order=line.order_id, serial=line.serial
+    )
+
+
+def _abandon_all(connection: Connection, order: Order) -> None:
     columns = Certificate.table.c
     claimed = base.select(Certificate, columns.order_id == order.id, columns.status == CertificateStatus.CLAIMED.value)
     for line in base.find(connection, Certificate, claimed):
-        line.abandon()
-        base.update(connection, line)
-        audit.record(
-            connection, order.environment, "certificate.abandoned", line.id, order=order.id, serial=line.serial
-        )
+        _abandon(connection, line)
 
 
 def _repeat_caa(ca: Authority, claim: Claim) -> None:
     """Look at CAA again for every name whose last look is too old. RFC 8659."""
     settings = claim.environment.settings
-    account_url = claim.environment.account_url(claim.account_id)
+    account_url = claim.environment.account_url(claim.order.account_id)
     for authorization_id, challenge in claim.stale_caa:
         with ca.database.read() as connection:
             name = base.get_one(connection, Authorization, authorization_id).name

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority, Environment
@@ -19,7 +19,7 @@ from acme_ca.challenges.base import Attempt, Evidence, Unanswered
 from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus, owned_authorization
-from acme_ca.problems import NotFound, Problem, ServerInternal
+from acme_ca.problems import Contended, NotFound, Problem, ServerInternal
 from acme_ca.services import audit
 
 LEASE_MARGIN = 5.0  # seconds that a claim outlives the deadline of the attempt itself
@@ -31,15 +31,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The work on one authorization: what it takes to validate, as values."""
+    """The work on one authorization: the row as it was committed, and what it takes to validate, as values."""
 
     environment: Environment
-    authorization_id: str
-    account_id: str
+    authorization: Authorization
     challenge: str
     attempt: Attempt
-    submitted_at: datetime
-    tries: int
 
 
 def submit(
@@ -62,7 +59,7 @@ def submit(
         return authorization
     future = ca.background(run, ca, _claim(environment, authorization, signer.thumbprint))
     try:
-        return future.result(timeout=wait) or authorization
+        return future.result(timeout=wait)
     except StillRunning:
         return authorization
 
@@ -86,15 +83,15 @@ def resume_due(ca: Authority) -> int:
     return len(claims)
 
 
-def run(ca: Authority, claim: Claim) -> Authorization | None:
-    """Make one attempt and record its outcome; return the authorization, or None when it is gone."""
+def run(ca: Authority, claim: Claim) -> Authorization:
+    """Make one attempt and record its outcome; return the authorization as it then stands."""
     started = perf_counter()
     try:
         outcome: Evidence | Problem | Unanswered = _attempt(claim)
     except (Problem, Unanswered) as answer:
         outcome = answer
     except Exception:
-        log.exception("validation.crashed", authorization_id=claim.authorization_id, challenge=claim.challenge)
+        log.exception("validation.crashed", authorization_id=claim.authorization.id, challenge=claim.challenge)
         outcome = Unanswered(ServerInternal("the server failed while it looked at the challenge; it will look again"))
     metrics.VALIDATION_SECONDS.labels(claim.environment.name, claim.challenge).observe(perf_counter() - started)
     return _record(ca, claim, outcome)
@@ -112,8 +109,7 @@ def _lease(environment: Environment) -> timedelta:
 def _claim(environment: Environment, authorization: Authorization, thumbprint: str) -> Claim:
     return Claim(
         environment=environment,
-        authorization_id=authorization.id,
-        account_id=authorization.account_id,
+        authorization=authorization,
         challenge=authorization.challenge or "",
         attempt=Attempt(
             identifier=authorization.name,
@@ -123,8 +119,6 @@ def _claim(environment: Environment, authorization: Authorization, thumbprint: s
             network=environment.settings.validation,
             caa_identities=environment.settings.caa_identities,
         ),
-        submitted_at=authorization.submitted_at or authorization.created_at,
-        tries=len(authorization.attempts),
     )
 
 
@@ -157,43 +151,52 @@ def _attempt(claim: Claim) -> Evidence:
     return replace(evidence, summary=f"{evidence.summary}; {caa_found}")
 
 
-def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswered) -> Authorization | None:
-    with ca.database.write() as connection:
-        authorization = base.get(connection, Authorization, claim.authorization_id, lock=True)
-        if authorization is None or authorization.status != AuthorizationStatus.PROCESSING:
-            return authorization
-        _decide(claim, authorization, outcome, clock.now())
-        base.update(connection, authorization)
-        if authorization.status != AuthorizationStatus.PROCESSING:
-            metrics.VALIDATIONS.labels(claim.environment.name, claim.challenge, authorization.status).inc()
-            audit.record(
-                connection,
-                claim.environment.name,
-                f"authorization.{authorization.status}",
-                authorization.id,
-                account_id=claim.account_id,
-                identifier=str(claim.attempt.identifier),
-                challenge=claim.challenge,
-                evidence=authorization.evidence,
-                error=authorization.error,
-            )
+def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswered) -> Authorization:
+    """Save what the attempt decided; what somebody else decided in the meantime stands."""
+    authorization = claim.authorization.copy()  # the request that waits for us may be reading the claim's
+    try:
+        with ca.database.write() as connection:
+            _decide(claim.environment, authorization, outcome, clock.now())
+            base.update(connection, authorization)
+            if authorization.status != AuthorizationStatus.PROCESSING:
+                _audit(connection, claim, authorization)
+    except Contended:
+        with ca.database.read() as connection:
+            return base.get(connection, Authorization, authorization.id) or authorization
+    if authorization.status != AuthorizationStatus.PROCESSING:
+        metrics.VALIDATIONS.labels(claim.environment.name, claim.challenge, authorization.status).inc()
     return authorization
 
 
+def _audit(connection: Connection, claim: Claim, authorization: Authorization) -> None:
+    audit.record(
+        connection,
+        claim.environment.name,
+        f"authorization.{authorization.status}",
+        authorization.id,
+        account_id=authorization.account_id,
+        identifier=str(claim.attempt.identifier),
+        challenge=claim.challenge,
+        evidence=authorization.evidence,
+        error=authorization.error,
+    )
+
+
 def _decide(
-    claim: Claim, authorization: Authorization, outcome: Evidence | Problem | Unanswered, now: datetime
+    environment: Environment, authorization: Authorization, outcome: Evidence | Problem | Unanswered, now: datetime
 ) -> None:
-    settings = claim.environment.settings
+    settings = environment.settings
+    waited = now - (authorization.submitted_at or now)
     if isinstance(outcome, Evidence):
         evidence = {"summary": outcome.summary, "records": [dict(record) for record in outcome.records]}
         expires_at = now + timedelta(seconds=settings.authorization_lifetime or settings.order_lifetime)
         authorization.succeed(now, min(expires_at, outcome.expires_at or expires_at), evidence)
     elif isinstance(outcome, Problem):
         authorization.fail(outcome)
-    elif (now - claim.submitted_at).total_seconds() >= settings.patience:
+    elif waited.total_seconds() >= settings.patience:
         authorization.fail(_out_of_patience(authorization, outcome.problem, settings.patience))
     else:
-        backoff = min(BACKOFF_FIRST * 2**claim.tries, BACKOFF_MAX)
+        backoff = min(BACKOFF_FIRST * 2 ** len(authorization.attempts), BACKOFF_MAX)
         seen = {"at": clock.rfc3339(now), "detail": outcome.problem.detail}
         authorization.postpone(seen, now + timedelta(seconds=backoff))
 
