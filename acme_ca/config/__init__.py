@@ -1,0 +1,35 @@
+"""The whole configuration file as one frozen tree; `load` names the exact place of every mistake."""
+
+from acme_ca.config.loading import json_schema, load, loads
+from acme_ca.config.mistakes import ConfigError, Mistake, locate
+from acme_ca.config.tables import (
+    AcmeListener,
+    Config,
+    Database,
+    Environment,
+    Issuer,
+    Listeners,
+    Log,
+    Service,
+    StatusListener,
+    Worker,
+)
+
+__all__ = [
+    "AcmeListener",
+    "Config",
+    "ConfigError",
+    "Database",
+    "Environment",
+    "Issuer",
+    "Listeners",
+    "Log",
+    "Mistake",
+    "Service",
+    "StatusListener",
+    "Worker",
+    "json_schema",
+    "load",
+    "loads",
+    "locate",
+]

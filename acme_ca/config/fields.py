@@ -1,0 +1,96 @@
+"""Kinds of values that settings have: addresses, URLs, names, files."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, StringConstraints, ValidationInfo
+
+from acme_ca import identifiers
+from acme_ca.problems import Problem
+from acme_ca.secret import anchored
+
+MAX_PORT = 65_535
+_BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
+
+
+def _bind(value: str) -> str:
+    found = _BIND.fullmatch(value)
+    if not found or int(found[2]) > MAX_PORT:
+        raise ValueError(f"expected an address and port like 127.0.0.1:8443 or [::]:8443, not {value!r}")
+    return value
+
+
+def _split(value: str, schemes: tuple[str, ...]) -> SplitResult:
+    """Take an absolute URL apart; raises ValueError for anything that a link or an origin cannot have."""
+    url = urlsplit(value)
+    if url.scheme not in schemes or not url.hostname or url.username is not None or re.search(r"[\s\x00-\x1f]", value):
+        raise ValueError(
+            f"expected a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}, not {value!r}"
+        )
+    if url.port == 0:  # .port itself raises ValueError for what is no port
+        raise ValueError("port 0 can be in no URL")
+    return url
+
+
+def https_origin(value: str) -> str:
+    """Return an https URL of nothing but scheme, host and port, in lower case."""
+    return _origin(value, "https")
+
+
+def http_origin(value: str) -> str:
+    """Return an http URL of nothing but scheme, host and port, in lower case."""
+    return _origin(value, "http")
+
+
+def _origin(value: str, scheme: str) -> str:
+    url = _split(value, (scheme,))
+    if url.path not in {"", "/"} or url.query or url.fragment:
+        raise ValueError(f"expected scheme, host and port only, without the path {value.partition(url.netloc)[2]!r}")
+    _host_name(url.hostname or "")
+    return f"{scheme}://{url.netloc.lower()}"
+
+
+def _link(value: str) -> str:
+    _split(value, ("https", "http"))
+    return value
+
+
+def _host_name(host: str) -> str:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _domain_name(host)
+    return host
+
+
+def _domain_name(name: str) -> str:
+    try:
+        identifier = identifiers.parse("dns", name)
+    except Problem as problem:
+        raise ValueError(problem.detail) from problem
+    if identifier.wildcard:
+        raise ValueError(f"expected a domain name without a wildcard, not {name!r}")
+    return identifier.value
+
+
+def existing(path: Path, info: ValidationInfo) -> Path:
+    """Refuse a file that is not there, unless the caller is about to make it."""
+    path = anchored(path, info)
+    if (info.context or {}).get("files") and not path.is_file():
+        raise ValueError(f"there is no file {path}; `acme-ca init` makes what is missing")
+    return path
+
+
+Bind = Annotated[str, AfterValidator(_bind)]
+Link = Annotated[str, AfterValidator(_link)]
+DomainName = Annotated[str, AfterValidator(_domain_name)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+Folder = Annotated[Path, AfterValidator(anchored)]
+PemFile = Annotated[Path, AfterValidator(existing)]
+HttpsOrigin = Annotated[str, AfterValidator(https_origin)]
+HttpOrigin = Annotated[str, AfterValidator(http_origin)]

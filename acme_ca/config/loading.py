@@ -1,0 +1,94 @@
+"""From the text of a configuration file to a checked tree, or to the list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from acme_ca.config.mistakes import ConfigError, Location, did_you_mean, explain, parse, place, read
+from acme_ca.config.tables import Config
+from acme_ca.pki.profile import BUILTIN
+
+_DEFAULT_PATHS: dict[str, Any] = {"state": "state", "database": {}}  # so that they start at the file's folder too
+
+
+def load(path: Path, *, files: bool = True) -> Config:
+    """Read a configuration file; raises ConfigError with every mistake, each with its line.
+
+    With `files`, the certificate and key files that it names have to exist.
+    """
+    return loads(read(path), path, files=files)
+
+
+def loads(text: str, path: Path, *, files: bool = True) -> Config:
+    """Like `load`, for a text that stands or will stand in the file `path`."""
+    data = parse(text, path)
+    mistakes = list(_across_tables(data))
+    context = {"folder": path.absolute().parent, "files": files}
+    try:
+        # Strict JSON takes a list for a tuple and a string for a path or an address, and nothing else but the type.
+        config = Config.model_validate_json(json.dumps(_DEFAULT_PATHS | data, default=str), context=context)
+    except ValidationError as error:
+        mistakes += explain(error, data, json_schema())
+        raise ConfigError(place(path, text, mistakes)) from error
+    if mistakes:
+        raise ConfigError(place(path, text, mistakes))
+    return config
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the configuration file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()
+
+
+def _across_tables(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
+    """Yield what no table shows by itself; on the plain data, so that it is found beside other mistakes."""
+    yield from _profiles_not_to_be_had(data)
+    yield from _issuers_of_one_name(data)
+
+
+def _profiles_not_to_be_had(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
+    own = _table(data.get("profile"))
+    known = sorted({*BUILTIN, *own})
+    for name, environment in _table(data.get("environment")).items():
+        for position, profile in enumerate(_list(_table(environment).get("profiles"))):
+            location = ("environment", name, "profiles", position)
+            if not isinstance(profile, str):
+                continue  # pydantic says so
+            if profile not in known:
+                yield location, f"there is no profile {profile!r}; {did_you_mean(profile, known)}"
+            elif _revocation(own, profile) == "crl":
+                yield location, f"profile {profile!r} needs a CRL, and this version serves none; leave it out"
+
+
+def _revocation(own: Mapping[str, Any], profile: str) -> object:
+    if profile in own:
+        return _table(own[profile]).get("revocation")
+    return BUILTIN[profile].revocation
+
+
+def _issuers_of_one_name(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
+    """Issuers are told apart by name in URLs and in the ledger, whatever their environment."""
+    issuers: list[tuple[Location, object]] = [(("service", "issuer"), _table(data.get("service")).get("issuer"))]
+    for name, environment in _table(data.get("environment")).items():
+        for position, issuer in enumerate(_list(_table(environment).get("issuer"))):
+            issuers.append((("environment", name, "issuer", position), issuer))
+    taken: set[str] = set()
+    for location, issuer in issuers:
+        issuer_name = _table(issuer).get("name")
+        if isinstance(issuer_name, str):
+            if issuer_name in taken:
+                yield (*location, "name"), f"{issuer_name!r} is the name of another issuer; each needs one of its own"
+            taken.add(issuer_name)
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

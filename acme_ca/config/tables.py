@@ -1,0 +1,263 @@
+"""The tables of the configuration file. Each field's docstring is its documentation: the JSON Schema carries it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from acme_ca.challenges import ChallengeType
+from acme_ca.challenges.network import Network
+from acme_ca.config.fields import Bind, DomainName, Folder, HttpOrigin, HttpsOrigin, Link, Name, PemFile, existing
+from acme_ca.config.mistakes import Location, did_you_mean, refuse
+from acme_ca.keys import AnyKey
+from acme_ca.pki.profile import Profile
+from acme_ca.policy.engine import Rule, default_rules
+from acme_ca.secret import Secret, anchored
+
+HOUR = 3600
+DAY = 24 * HOUR
+MEMORY_DATABASES = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
+
+
+class Settings(BaseModel):
+    """What all tables of the file share: a misspelled setting or a value of another type is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class AcmeListener(Settings):
+    """The HTTPS listener with the directories of all environments."""
+
+    bind: Bind = "127.0.0.1:8443"
+    """Address and port to listen on."""
+    workers: int = Field(default=2, ge=1, le=256)
+    """Worker processes; one for each core is a good start."""
+    threads: int = Field(default=8, ge=1, le=256)
+    """Threads in each worker process: the requests that it answers at the same time."""
+
+
+class StatusListener(Settings):
+    """The plain-HTTP listener: issuer certificates, roots, health and metrics, which must not need TLS."""
+
+    bind: Bind = "127.0.0.1:8080"
+    """Address and port to listen on."""
+    url: HttpOrigin
+    """The URL under which clients reach this listener; certificates point to it (AIA), so that it should stay."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Worker processes."""
+    threads: int = Field(default=4, ge=1, le=256)
+    """Threads in each worker process."""
+
+
+class Listeners(Settings):
+    """What `acme-ca serve` listens on."""
+
+    acme: AcmeListener = AcmeListener()
+    """The HTTPS listener."""
+    status: StatusListener
+    """The plain-HTTP listener."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Listeners:
+        if self.acme.bind == self.status.bind and not self.acme.bind.endswith(":0"):
+            raise ValueError(f"acme and status cannot both listen on {self.acme.bind}")
+        return self
+
+
+class Database(Settings):
+    """Where accounts, orders and the ledger of certificates are kept."""
+
+    url: str = Field(default="sqlite:///acme-ca.db", validate_default=True)
+    """`sqlite:///FILE` for a single host, or `postgresql+psycopg://USER@HOST/DATABASE`."""
+    password: Secret | None = None
+    """The database user's password."""
+
+    @field_validator("url", mode="after")
+    @classmethod
+    def _usable(cls, value: str, info: ValidationInfo) -> str:
+        scheme, slashes, rest = value.partition("://")
+        if not slashes or scheme not in {"sqlite", "postgresql", "postgresql+psycopg"}:
+            raise ValueError("expected sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+        if scheme == "sqlite":
+            if value in MEMORY_DATABASES or not rest.startswith("/"):
+                raise ValueError("expected sqlite:///FILE: the processes of the CA share one database file")
+            return f"sqlite:///{anchored(Path(rest[1:]), info)}"
+        if ":" in rest.partition("/")[0].rpartition("@")[0]:
+            raise ValueError("the password stands in the URL; write it as password = 'file:/path' or 'env:NAME'")
+        return value
+
+    def reveal_password(self) -> str | None:
+        """Return the password, if one is configured; raises SecretUnavailableError."""
+        return None if self.password is None else self.password.reveal().decode()
+
+
+class Log(Settings):
+    """What the CA writes to its standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe level that is written."""
+    format: Literal["json", "console"] = "json"
+    """`json`: one object a line, for machines; `console`: coloured text, for people."""
+
+
+class Worker(Settings):
+    """Work that runs beside requests."""
+
+    validations: int = Field(default=16, ge=1, le=256)
+    """Validations that one process runs at the same time."""
+
+
+class Issuer(Settings):
+    """A certificate and key that sign leafs. Files hold PEM."""
+
+    name: Name
+    """The issuer's name in URLs and in the ledger; unique in the whole file, and never given to another key."""
+    certificate: PemFile
+    """The issuer's certificate."""
+    chain: tuple[PemFile, ...] = ()
+    """The certificates between it and the root, the nearest first; empty when the root signed it."""
+    root: PemFile
+    """The root certificate."""
+    key: AnyKey
+    """Where the private key is kept."""
+    alternates: tuple[tuple[PemFile, ...], ...] = ()
+    """Other chains that clients may ask for (RFC 8555 §7.4.2): the files that follow the leaf, without a root."""
+
+    @field_validator("key", mode="after")
+    @classmethod
+    def _key_exists(cls, key: AnyKey, info: ValidationInfo) -> AnyKey:
+        existing(key.path, info)
+        return key
+
+
+class Service(Settings):
+    """The CA as a server of its own."""
+
+    issuer: Issuer
+    """Signs the HTTPS listener's certificate; its name constraints permit the host of `external_url` alone."""
+
+
+def _own_zones(settings: Mapping[str, Any]) -> tuple[Rule, ...]:
+    return default_rules(settings["zones"])
+
+
+class Environment(Settings):
+    """One environment: its directory is EXTERNAL_URL/acme/NAME/directory. Durations are in seconds."""
+
+    zones: tuple[DomainName, ...] = Field(min_length=1)
+    """The DNS zones whose names it issues for; the issuer's name constraints permit the same ones."""
+    issuer: tuple[Issuer, ...] = Field(min_length=1)
+    """Issuers, in order of preference: the first that lives long enough for the certificate signs."""
+    profiles: tuple[str, ...] = Field(
+        default=("server-1h", "client-1h", "workload-1h", "server-8h"),
+        min_length=1,
+        json_schema_extra={"uniqueItems": True},
+    )
+    """Certificate profiles that are offered: built-in ones and those of [profile.NAME]."""
+    default_profile: str = "server-1h"
+    """The profile of an order that names none."""
+    challenges: tuple[ChallengeType, ...] = Field(
+        default=("http-01", "dns-01", "tls-alpn-01"), min_length=1, json_schema_extra={"uniqueItems": True}
+    )
+    """Challenge types that are offered."""
+    authorization_lifetime: int = Field(default=8 * HOUR, ge=0, le=30 * DAY)
+    """How long a valid authorization is good for further orders of its account; 0: for its own order only."""
+    order_lifetime: int = Field(default=HOUR, ge=60, le=7 * DAY)
+    """How long an order waits to become a certificate."""
+    pending_lifetime: int = Field(default=HOUR, ge=60, le=7 * DAY)
+    """How long an authorization waits for the client to answer a challenge."""
+    patience: int = Field(default=60, ge=0, le=HOUR)
+    """How long a target that does not answer is asked again before the challenge becomes invalid."""
+    nonce_lifetime: int = Field(default=HOUR, ge=60, le=DAY)
+    """How long an unused nonce stays good."""
+    external_account_required: bool = False
+    """Whether newAccount needs an external account binding."""
+    terms_of_service: Link | None = None
+    """A link to terms that every account has to agree to; some clients stop and ask."""
+    website: Link | None = None
+    """A link to a page about this CA."""
+    caa_identities: tuple[DomainName, ...] = ()
+    """Names by which CAA records refer to this CA; when empty, the host of `external_url`."""
+    max_names: int = Field(default=100, ge=1, le=1000)
+    """Identifiers in one order, at most."""
+    validation: Network = Network()
+    """How validations reach DNS and the hosts they check."""
+    policy: tuple[Rule, ...] = Field(default_factory=_own_zones)
+    """Who gets what: for each name the first rule that matches decides, and no rule means no."""
+
+    @field_validator("default_profile", mode="after")
+    @classmethod
+    def _offered(cls, value: str, info: ValidationInfo) -> str:
+        offered = info.data.get("profiles", (value,))
+        if value not in offered:
+            raise ValueError(f"profile {value!r} is not offered here; {did_you_mean(value, offered)}")
+        return value
+
+    @field_validator("patience", mode="after")
+    @classmethod
+    def _within_the_order(cls, value: int, info: ValidationInfo) -> int:
+        if value >= info.data.get("order_lifetime", value + 1):
+            raise ValueError(f"expected less than order_lifetime ({info.data['order_lifetime']} s), not {value} s")
+        return value
+
+    @field_validator("policy", mode="after")
+    @classmethod
+    def _within_the_environment(cls, rules: tuple[Rule, ...], info: ValidationInfo) -> tuple[Rule, ...]:
+        refuse("policy", (found for number, rule in enumerate(rules) for found in _beyond(number, rule, info.data)))
+        return rules
+
+
+def _beyond(number: int, rule: Rule, environment: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
+    """Yield what a rule grants that its environment cannot give: names, challenge types and profiles."""
+    zones = environment.get("zones")
+    for position, pattern in enumerate(rule.dns if zones and not rule.deny else ()):
+        name = pattern.lstrip("*").lstrip(".")
+        if not any(name == zone or name.endswith(f".{zone}") for zone in zones or ()):
+            known = ", ".join(zones or ())
+            yield (
+                (number, "dns", position),
+                f"{pattern!r} is outside the zones of this environment ({known}): its issuers cannot sign there",
+            )
+    for setting, granted in (("challenges", rule.challenges), ("profiles", rule.profiles)):
+        offered = environment.get(setting)
+        for position, value in enumerate(granted or ()):
+            if offered and value not in offered:
+                reason = f"{value!r} is not among the {setting} of this environment ({', '.join(offered)})"
+                yield (number, setting, position), reason
+
+
+class Config(Settings):
+    """The configuration of acme-ca. Relative paths start at the folder of the file."""
+
+    external_url: HttpsOrigin
+    """The URL under which clients reach the HTTPS listener. All ACME URLs are built from it, so that it should stay."""
+    listener: Listeners
+    """Addresses and processes of the listeners."""
+    state: Folder = Path("state")
+    """A folder for run-time files: spent nonces, the listener's certificate, metrics."""
+    database: Database = Database()
+    """Where accounts, orders and the ledger of certificates are kept."""
+    log: Log = Log()
+    """What is logged."""
+    worker: Worker = Worker()
+    """Work that runs beside requests."""
+    service: Service
+    """The CA as a server of its own."""
+    profile: dict[Name, Profile] = Field(default_factory=dict)
+    """Own certificate profiles; one with the name of a built-in profile takes its place."""
+    environment: dict[Name, Environment] = Field(min_length=1)
+    """The environments."""
+
+    @model_validator(mode="after")
+    def _name_the_ca(self) -> Config:
+        host = urlsplit(self.external_url).hostname or ""
+        if not re.fullmatch(r"[\d.]+|.*:.*", host):  # a CAA record holds a domain name: an address cannot be one
+            for name, environment in self.environment.items():
+                if not environment.caa_identities:
+                    self.environment[name] = environment.model_copy(update={"caa_identities": (host,)})
+        return self
