@@ -41,7 +41,7 @@ def challenge(asked: SignedRequest, id_: str, challenge: str) -> Response:
     """Submit a challenge with `{}`, or read it with an empty payload. §7.5.1."""
     if asked.payload:
         asked.message(WireModel)
-        scarce = int(IN_FLIGHT) > asked.ca.config.listener.acme.threads // 2
+        scarce = int(IN_FLIGHT) > asked.ca.config.listener.acme.threads * 3 // 4
         found = validation.submit(
             asked.ca, asked.environment, asked.account(), id_, challenge, wait=0 if scarce else WAIT
         )
