@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from sqlalchemy.exc import IntegrityError
 
 from acme_ca import clock
 from acme_ca import config as configuration
-from acme_ca.db import Database
+from acme_ca.db import AlreadyThereError, Database
 from acme_ca.models import base
 from acme_ca.models.environment import EnvironmentKey
 from acme_ca.pki.issuer import Issuer
@@ -136,7 +135,7 @@ def _nonce_keys(database: Database, environments: tuple[str, ...]) -> dict[str, 
                             environment=name, nonce_key=secrets.token_bytes(NONCE_KEY_SIZE), created_at=clock.now()
                         ),
                     )
-            except IntegrityError:
+            except AlreadyThereError:
                 pass  # another process was first: its key counts
     return _stored_nonce_keys(database)
 

@@ -20,7 +20,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from acme_ca.problems import Contended, ServiceUnavailable
@@ -32,6 +32,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 POOL_TIMEOUT = 10.0  # seconds to wait for a connection
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
+
+
+class AlreadyThereError(Exception):
+    """A row with the same unique values exists: somebody else was first."""
 
 
 class WriteTurn:
@@ -117,6 +121,8 @@ def _translated() -> Iterator[None]:
     """Trouble with the database is passing trouble for the client: 503, to be repeated."""
     try:
         yield
+    except IntegrityError as error:
+        raise AlreadyThereError from error
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in SERIALIZATION_FAILURES:
             raise Contended from error

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam
-from sqlalchemy.exc import IntegrityError
 
 from acme_ca import clock, jose, metrics
 from acme_ca.authority import Authority, Environment
+from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk
 from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
@@ -67,7 +67,7 @@ def register(ca: Authority, environment: Environment, registration: Registration
             known = _by_key(connection, environment, registration.jwk)
             if known is None:
                 account = _created(connection, environment, registration, contact)
-    except IntegrityError:  # another request with the same key was first
+    except AlreadyThereError:  # another request with the same key was first
         return find(ca, environment, registration.jwk), False
     if known is not None:
         known.require_valid()
@@ -136,7 +136,7 @@ def change_key(
                     old_thumbprint=old.thumbprint,
                     new_thumbprint=new.thumbprint,
                 )
-    except IntegrityError:  # another request took the key at the same moment
+    except AlreadyThereError:  # another request took the key at the same moment
         taken = find(ca, environment, new)
     if taken is not None:
         raise Conflict(
