@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response, request
 
 from acme_ca.authority import Authority, Environment
+from acme_ca.challenges.dnspersist01 import MAX_ISSUERS, account_hash_prefix
 from acme_ca.services import nonces
 from acme_ca.web import json_response
 
@@ -31,6 +32,9 @@ def _meta(environment: Environment) -> dict[str, Any]:
         "profiles": {name: profile.description for name, profile in environment.profiles.items()},
         "caaIdentities": list(settings.caa_identities),
     }
+    if "dns-persist-01" in settings.challenges:  # draft-ietf-acme-dns-persist §3.1, §4.1
+        meta["issuerDomainNames"] = list(settings.caa_identities[:MAX_ISSUERS])
+        meta["accountHashPrefix"] = account_hash_prefix(environment.account_url(""))
     for member, value in (("termsOfService", settings.terms_of_service), ("website", settings.website)):
         if value is not None:
             meta[member] = str(value)

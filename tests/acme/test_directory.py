@@ -83,3 +83,11 @@ def test_unknown_environment_is_named_with_those_that_exist(ca: RunningCa) -> No
 def test_problem_repeats_the_request_id(ca: RunningCa) -> None:
     response = ca.app.test_client().get("/acme/test/nothing")
     assert body_of(response)["instance"] == f"urn:request:{response.headers['X-Request-Id']}"
+
+
+def test_directory_says_what_dns_persist_needs(make_ca: MakeCa) -> None:
+    """draft-ietf-acme-dns-persist: the names and the prefix that the record may begin with."""
+    ca = make_ca(challenges=["dns-persist-01", "dns-account-01"])
+    meta = body_of(ca.app.test_client().get("/acme/test/directory"))["meta"]
+    assert meta["issuerDomainNames"] == ["localhost"]
+    assert meta["accountHashPrefix"].startswith(f"{URL}/acme/test/")
