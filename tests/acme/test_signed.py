@@ -156,7 +156,8 @@ def test_payload_on_a_resource_that_is_only_read_is_refused(client: AcmeClient) 
 
 @pytest.mark.parametrize(
     "payload",
-    [None, b"", b"null", b"[]", b"3", b'"x"', b"{", b'{"identifiers":1}', b'{"identifiers":[{"type":"dns"}]}', b'{"a":1,"a":2}',
+    [None, b"", b"null", b"[]", b"3", b'"x"', b"{", b'{"identifiers":1}', b'{"identifiers":[{"type":"dns"}]}',
+     b'{"a":1,"a":2}',
      b'{"identifiers":[{"type":"dns","value":"a.test.localhost"}],"notAfter":1}',
      b'{"identifiers":[{"type":"dns","value":"a.test.localhost"}],"notAfter":"tomorrow"}',
      b'{"identifiers":[{"type":"dns","value":"a.test.localhost"}],"notAfter":"2026-01-31T12:00:00"}',
