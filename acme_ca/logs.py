@@ -57,6 +57,11 @@ def bind_request(request_id: str, **fields: object) -> None:
     _request.set({"request_id": request_id, **fields})
 
 
+def forget_request() -> None:
+    """Let lines logged from here on in this context belong to no request."""
+    _request.set({})
+
+
 def request_id() -> str | None:
     """Return the id of the request at hand, which its problem document repeats."""
     found = _request.get().get("request_id")
