@@ -1,0 +1,55 @@
+"""`acme-ca serve`: the listeners and the worker under a supervisor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from acme_ca import logs
+from acme_ca.cli.options import SETTINGS, config_option, load_or_refuse, refuse
+
+ROLES = ("acme", "status", "worker")
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@click.command(**SETTINGS)
+@config_option
+@click.option(
+    "--only",
+    "roles",
+    type=click.Choice(ROLES),
+    multiple=True,
+    help="Serve only this; repeatable. Default: everything.",
+)
+@click.option("--child", is_flag=True, hidden=True, help="Take orders from the supervisor on standard input.")
+def serve(config_path: Path, roles: tuple[str, ...], child: bool) -> None:  # noqa: FBT001 - click passes it by name
+    """Serve ACME over HTTPS, the status listener over plain HTTP, and the work beside requests.
+
+    SIGTERM and SIGINT let requests at hand finish. SIGHUP reads the configuration again; when something is wrong with
+    it, the one before stays in use and the log says why. The HTTPS listener's certificate is renewed in place.
+    """
+    if child:
+        children = import_module("acme_ca.server.children")
+        children.run(children.Orders.model_validate_json(sys.stdin.buffer.read()))
+        return
+    config = load_or_refuse(config_path)
+    _keep_metrics_in(config.state / "metrics")
+    logs.configure(config.log)
+    supervisor = import_module("acme_ca.server.supervisor")
+    try:
+        supervisor.Supervisor(config, config_path.absolute(), tuple(dict.fromkeys(roles)) or ROLES).run()
+    except supervisor.StartError as error:
+        refuse(str(error))
+
+
+def _keep_metrics_in(folder: Path) -> None:
+    """Let all processes count into one folder. It has to be there, and named, when `metrics` is first imported."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse(f"{folder}: {error.strerror}")
+    os.environ[METRICS_FOLDER] = str(folder)

@@ -1,0 +1,175 @@
+"""Child processes: what the supervisor tells them, and what they do. Each runs `acme-ca serve --only ROLE` again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from acme_ca import logs, worker
+from acme_ca.config import Config
+from acme_ca.server import listeners
+from acme_ca.server.application import Application, assemble
+from acme_ca.services import listener
+
+Role = Literal["acme", "status", "worker"]
+
+PARENT_CHECK = 0.5  # seconds between looks at whether the supervisor is still there
+
+
+class Orders(BaseModel):
+    """What a child reads from its standard input.
+
+    It is the configuration as it was accepted: a child that is started again later gets the same one, whatever has
+    become of the file meanwhile. Descriptors are inherited.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    config: Config
+    listen: int | None
+    ready: int
+    supervisor: int
+
+
+@dataclass(slots=True)
+class Child:
+    """A running child, seen from the supervisor. It is ready when each of its workers wrote a byte."""
+
+    role: Role
+    process: subprocess.Popen[bytes]
+    unready: int
+    pipe: int | None
+    started: float = field(default_factory=time.monotonic)
+
+    def note_ready(self) -> None:
+        """Read what the pipe has."""
+        if self.pipe is not None:
+            said = os.read(self.pipe, 64)
+            self.unready -= len(said)
+            if self.unready <= 0 or not said:
+                self.hang_up()
+
+    def hang_up(self) -> None:
+        """Stop to listen to the pipe."""
+        if self.pipe is not None:
+            os.close(self.pipe)
+            self.pipe = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves with all its workers."""
+        return self.unready <= 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        """Ask it to finish what it has at hand and end."""
+        self.process.terminate()
+
+    def kill(self) -> None:
+        """End it and its own children now."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def start(role: Role, config: Config, config_path: Path, listening: socket.socket | None) -> Child:
+    """Start a child in a process group of its own: Ctrl-C at a terminal is for the supervisor, which drains."""
+    reading, writing = os.pipe()
+    try:
+        orders = Orders(
+            role=role,
+            config=config,
+            listen=None if listening is None else listening.fileno(),
+            ready=writing,
+            supervisor=os.getpid(),
+        )
+        with tempfile.TemporaryFile() as file:
+            file.write(orders.model_dump_json().encode())
+            file.seek(0)
+            process = subprocess.Popen(  # noqa: S603 - this very program
+                [sys.executable, "-m", "acme_ca", "serve", "--config", config_path, "--only", role, "--child"],
+                stdin=file,
+                pass_fds=[descriptor for descriptor in (orders.ready, orders.listen) if descriptor is not None],
+                process_group=0,
+                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+            )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    workers = 1 if role == "worker" else getattr(config.listener, role).workers
+    return Child(role, process, workers, reading)
+
+
+def run(orders: Orders) -> None:
+    """Do what the supervisor ordered, until told to stop or left alone."""
+    logs.configure(orders.config.log)
+    ready = partial(_say_ready, orders.ready)
+    if orders.role == "worker":
+        _work(orders, ready)
+    elif orders.listen is not None:
+        _listen(orders.role, orders.config, orders.listen, ready)
+
+
+def _listen(role: Literal["acme", "status"], config: Config, descriptor: int, ready: Callable[[], None]) -> None:
+    own = config.listener.acme if role == "acme" else config.listener.status
+    certificate = listener.certificate_path(config) if role == "acme" else None
+    settings = listeners.settings(descriptor, own.workers, own.threads, certificate, ready)
+    listeners.Listener(settings, partial(Application, config, role)).run()
+
+
+def _work(orders: Orders, ready: Callable[[], None]) -> None:
+    told = Told()
+    stopping = threading.Event()
+    thread = threading.Thread(target=_worker, args=(orders.config, stopping, ready), name="worker")
+    thread.start()
+    while thread.is_alive() and not told.to_stop and os.getppid() == orders.supervisor:
+        thread.join(PARENT_CHECK)
+    stopping.set()
+    thread.join()
+
+
+class Told:
+    """Whether a signal asked for the end. Only a flag: a handler may run inside of any lock."""
+
+    def __init__(self) -> None:
+        self.to_stop = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self.to_stop = True
+
+
+def _worker(config: Config, stopping: threading.Event, ready: Callable[[], None]) -> None:
+    ready()
+    ca = assemble(config, stopping)
+    if ca is not None:
+        try:
+            worker.run(ca, stopping)
+        finally:
+            ca.close()
+
+
+def _say_ready(descriptor: int) -> None:
+    with suppress(BrokenPipeError):  # the supervisor knew already: this is a worker process that came later
+        os.write(descriptor, b".")

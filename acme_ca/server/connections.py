@@ -1,0 +1,249 @@
+"""Connections of the listeners, on gunicorn's threads: bounded in time, cheap while idle, one write for one answer.
+
+Four things that gunicorn's `gthread` leaves open and a CA on the open network needs: a client that dribbles its
+request does not keep a thread; a connection gets a thread only when its first byte is there; a slow goodbye holds up
+one thread, never the accept loop; and what is no HTTP is answered as RFC 9457 says. While threads are idle, a
+connection keeps its thread for a moment, which saves two changes of thread for each request of a busy client.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import select
+import socket
+import ssl
+import time
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from selectors import EVENT_READ
+from typing import Any
+
+import structlog
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.http.body import ChunkedReader
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from acme_ca.problems import Malformed
+
+REQUEST_TIME = 30.0  # seconds in which a request has to arrive whole, and an answer to be taken
+GOODBYE_TIME = 1.0  # seconds a closing connection waits for the client to close too (RFC 9112 §9.6)
+REST_TIME = 0.05  # seconds a thread waits for the next request of its connection while others are idle
+HELD_LIMIT = 65_536  # bytes of an answer that are gathered into one write
+
+STATUS = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+}
+"""The answers to requests that cannot be read; to all others it is 400."""
+OWN_MISTAKES = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
+
+log = structlog.get_logger(__name__)
+
+
+class Bounded(socket.socket):
+    """A socket that fails like a lost connection when the client takes longer than REQUEST_TIME for a request."""
+
+    _until = 0.0
+    _held: list[bytes] | None = None
+    _held_size = 0
+
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - the signature is socket's
+        """Start the time of a request; gunicorn calls this when a thread takes the connection."""
+        if flag:
+            self.allow(REQUEST_TIME)
+        else:
+            self.settimeout(0.0)
+
+    def allow(self, seconds: float) -> None:
+        """Block from now on, for that long in all."""
+        self._until = time.monotonic() + seconds
+        self.settimeout(seconds)
+
+    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        """Receive within the time that is left."""
+        self._spend()
+        try:
+            return super().recv(size, flags)
+        except TimeoutError as error:
+            raise _lost() from error
+
+    def hold(self) -> None:
+        """Gather what is sent from now on."""
+        self._held, self._held_size = [], 0
+
+    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer, as socket takes it
+        """Send, or gather for `release`."""
+        if self._held is None:
+            self._send_now(data, flags)
+            return
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > HELD_LIMIT:
+            self.release()
+            self.hold()
+
+    def release(self) -> None:
+        """Send what was gathered in one piece: one TLS record and one packet for a short answer."""
+        held, self._held = self._held, None
+        if held:
+            self._send_now(b"".join(held), 0)
+
+    def _send_now(self, data: Any, flags: int) -> None:  # noqa: ANN401 - any buffer, as socket takes it
+        self._spend()
+        try:
+            super().sendall(data, flags)
+        except TimeoutError as error:
+            raise _lost() from error
+
+    def _spend(self) -> None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise _lost()
+        self.settimeout(left)
+
+
+class BoundedTls(Bounded, ssl.SSLSocket):
+    """The same over TLS, its handshake included."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature is SSLSocket's
+        """Shake hands within the time of a request."""
+        self.allow(REQUEST_TIME)
+        try:
+            super().do_handshake(block)
+        except TimeoutError as error:
+            raise _lost() from error
+
+
+def _lost() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the client took too long")
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A client's connection. `finish` says goodbye in the thread that served it; `close` then has nothing to do."""
+
+    closed = False
+
+    def finish(self) -> None:
+        """Close, waiting a little for the client to close first: unread bytes would otherwise cut the answer off."""
+        if isinstance(self.sock, Bounded):
+            self.sock.allow(GOODBYE_TIME)
+        util.close_graceful(self.sock, timeout=GOODBYE_TIME)
+        self.closed = True
+
+    def close(self, graceful: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - the signature is TConn's
+        """Close at once: this runs in the accept loop."""
+        if not self.closed:
+            self.closed = True
+            util.close(self.sock)
+
+    def speaks_again(self, within: float) -> bool:
+        """Whether the next request arrives, or the end of the connection."""
+        if self.parser.unreader.buf.getvalue() or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+            return True
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return bool(poller.poll(within * 1000))
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """One process of a listener: an accept loop that never blocks, and its threads."""
+
+    _dispatched = 0
+    _finished = 0
+
+    def init_process(self) -> None:
+        """Look the settings up once: gunicorn reads a dozen for each request, at 0.5 µs each."""
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        super().init_process()
+
+    def accept(self, listener: Any) -> None:  # noqa: ANN401 - gunicorn's wrapper of a socket
+        """Take a connection in; a thread comes to it with its first byte."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another worker was faster, or the client left
+        if not self.cfg.is_ssl:
+            client = Bounded(client.family, client.type, client.proto, fileno=client.detach())
+        connection = Connection(self.cfg, client, address, listener.getsockname())
+        self.nr_conns += 1
+        connection.timeout = time.monotonic() + REQUEST_TIME
+        self.pending_conns.append(connection)
+        self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, connection))
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Give the connection a thread."""
+        self._dispatched += 1
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:  # noqa: ANN401 - a Future of gunicorn's outcome
+        """Take the connection back from its thread."""
+        self._finished += 1
+        super().finish_request(conn, fs)
+
+    def handle(self, conn: Connection) -> object:
+        """Serve a connection: its request, and the next one when it comes at once."""
+        outcome = super().handle(conn)
+        while outcome is True and self.alive and self._has_idle_threads() and conn.speaks_again(REST_TIME):
+            outcome = super().handle(conn)
+        if outcome is False:
+            conn.finish()
+        return outcome
+
+    def handle_request(self, req: Any, conn: Connection) -> object:  # noqa: ANN401 - gunicorn's request
+        """Answer a request with one write."""
+        if isinstance(req.body.reader, ChunkedReader):
+            req.body.reader = _Chunks(req.body.reader)
+        conn.sock.hold()
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.sock.release()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ANN401 - gunicorn's
+        """Answer what is no HTTP with a problem document, and what is no TLS with silence."""
+        remote = addr[0] if addr else None
+        if isinstance(exc, ssl.SSLError):
+            log.info("connection.no_tls", remote=remote, reason=exc.reason)
+        elif isinstance(exc, errors.ParseException) and not isinstance(exc, OWN_MISTAKES):
+            status = next((status for kind, status in STATUS.items() if isinstance(exc, kind)), HTTPStatus.BAD_REQUEST)
+            log.info("connection.no_http", remote=remote, status=status.value, reason=str(exc)[:200])
+            with suppress(OSError):
+                client.sendall(_refusal(status, f"the request cannot be read: {exc}"))
+        else:
+            super().handle_error(req, client, addr, exc)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Let a stopping worker wait no longer for connections that are silent yet than for those kept alive."""
+        super()._cap_keepalive(deadline)
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, deadline)
+
+    def _has_idle_threads(self) -> bool:
+        return bool(self._dispatched - self._finished < self.cfg.threads)
+
+
+class _Chunks:
+    """A chunked body whose mistakes are the client's: applications take ValueError for a body that broke off."""
+
+    def __init__(self, reader: Any) -> None:  # noqa: ANN401 - gunicorn's reader
+        self._reader = reader
+
+    def read(self, size: int) -> bytes:
+        """Read on."""
+        try:
+            data: bytes = self._reader.read(size)
+        except errors.ParseException as error:
+            raise ValueError(str(error)) from error
+        return data
+
+
+def _refusal(status: HTTPStatus, detail: str) -> bytes:
+    document = Malformed(detail).document() | {"status": status.value}
+    body = json.dumps(document).encode()
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body

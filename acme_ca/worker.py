@@ -1,0 +1,84 @@
+"""Work beside requests: validations and issuances whose process died, retries, sweeping, figures that need a look.
+
+Each job has a thread and a pace of its own, so that none waits for another. What a job claims it claims with a lease:
+any number of workers may run, on any number of hosts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from acme_ca import metrics
+from acme_ca.authority import Authority
+from acme_ca.problems import ServiceUnavailable
+from acme_ca.services import issuance, nonces, orders, validation
+
+SOON = 0.5  # seconds between looks at what became due
+NOW_AND_THEN = 60.0  # seconds between sweeps
+BACKOFF_MAX = 60.0  # seconds between attempts of a job that fails
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do again every `pace` seconds. `work` returns how much there was to do."""
+
+    name: str
+    pace: float
+    work: Callable[[Authority], int]
+
+
+def show_issuers(ca: Authority) -> int:
+    """Set the gauges that tell when issuers expire."""
+    for environment in ca.environments.values():
+        for issuer in environment.issuers:
+            expires = issuer.certificate.not_valid_after_utc.timestamp()
+            metrics.ISSUER_NOT_AFTER.labels(environment.name, issuer.id).set(expires)
+    return 0
+
+
+JOBS = (
+    Job("validations", SOON, validation.resume_due),
+    Job("issuances", SOON, issuance.resume_due),
+    Job("orders", NOW_AND_THEN, orders.sweep),
+    Job("nonces", NOW_AND_THEN, nonces.forget),
+    Job("issuers", NOW_AND_THEN, show_issuers),
+)
+
+
+def run(ca: Authority, stopping: threading.Event, jobs: tuple[Job, ...] = JOBS) -> None:
+    """Do the jobs until `stopping`; what a job is at then, it finishes."""
+    threads = [threading.Thread(target=_repeat, args=(ca, job, stopping), name=job.name) for job in jobs]
+    log.info("worker.started", jobs=[job.name for job in jobs])
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.info("worker.stopped")
+
+
+def _repeat(ca: Authority, job: Job, stopping: threading.Event) -> None:
+    failures = 0
+    while not stopping.is_set():
+        failures = 0 if _attempt(ca, job) else failures + 1
+        stopping.wait(job.pace if failures == 0 else min(job.pace * 2.0**failures, max(job.pace, BACKOFF_MAX)))
+
+
+def _attempt(ca: Authority, job: Job) -> bool:
+    """Do a job once; whatever goes wrong is told and does not end the worker."""
+    try:
+        done = job.work(ca)
+    except ServiceUnavailable as problem:
+        log.warning("worker.waits", job=job.name, reason=problem.detail)
+        return False
+    except Exception:
+        log.exception("worker.failed", job=job.name)
+        return False
+    if done:
+        log.info("worker.did", job=job.name, count=done)
+    return True
