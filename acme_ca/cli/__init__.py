@@ -1,0 +1,60 @@
+"""The command line: one module for each noun, loaded when it is called.
+
+Loading everything (pydantic, cryptography, SQLAlchemy, Flask) takes most of a second; help and a misspelled command
+must not wait for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+EXIT_CODES = "Exit codes: 0 done; 1 refused, or mistakes found; 2 wrong usage."
+
+COMMANDS = {
+    "config": "Check the configuration file, or print its JSON Schema.",
+    "db": "Create or migrate the tables of the database.",
+    "eab": "Make, list and revoke keys for external account binding (EAB).",
+    "init": "Make what a new CA needs: keys, certificates, configuration, database.",
+    "serve": "Serve ACME and the status listener.",
+}
+"""Each command is the function of its name in the module of its name; here is its line in the list of commands."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"acme_ca.cli.{cmd_name}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's callback
+    if wanted:
+        click.echo(f"acme-ca {version('acme-ca')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+def cli() -> None:
+    """acme-ca: an ACME certificate authority for machines that live for minutes."""

@@ -1,0 +1,40 @@
+"""`acme-ca db`: the tables of the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from acme_ca.cli.options import SETTINGS, config_option, load_or_refuse, refuse
+from acme_ca.config import Config
+from acme_ca.db import Database
+from acme_ca.problems import ServiceUnavailable
+from acme_ca.secret import SecretUnavailableError
+
+
+@click.group(**SETTINGS)
+def db() -> None:
+    """Create or migrate the tables of the database."""
+
+
+@db.command(**SETTINGS)
+@config_option
+def upgrade(config_path: Path) -> None:
+    """Create the tables, or migrate them to what this version needs. Safe to repeat."""
+    upgrade_or_refuse(load_or_refuse(config_path, files=False))
+    click.echo("The database is up to date.")
+
+
+def upgrade_or_refuse(config: Config) -> None:
+    """Bring the configured database up to date, or end with exit code 1."""
+    try:
+        database = Database(config.database.url, config.database.reveal_password())
+        try:
+            database.upgrade()
+        finally:
+            database.dispose()
+    except SecretUnavailableError as error:
+        refuse(f"the password of the database: {error}")
+    except ServiceUnavailable as error:
+        refuse(f"{config.database.url}: {error.__cause__ or error.detail}")

@@ -1,0 +1,252 @@
+"""`acme-ca init`: from nothing to a CA that `acme-ca serve` can serve."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from click.core import ParameterSource
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from rich.console import Console
+
+from acme_ca import clock
+from acme_ca.cli import starter
+from acme_ca.cli.ceremony import Ceremony, CeremonyError, Report, write_new
+from acme_ca.cli.db import upgrade_or_refuse
+from acme_ca.cli.options import SETTINGS, json_option, load_or_refuse, print_json, refuse
+from acme_ca.config import Config, ConfigError, loads
+from acme_ca.config.fields import https_origin
+from acme_ca.keys import KeyUnavailableError
+
+CONFIG_NAME = "acme-ca.toml"
+DEFAULT_URL = "https://localhost:8443"
+ENVIRONMENTS = ("dev", "test", "prod")
+HTTPS_PORT = 443
+
+Networks = tuple[starter.IpNetwork, ...]
+
+
+def _external_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
+    try:
+        return https_origin(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _environments(_ctx: click.Context, _option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
+            raise click.BadParameter(f"{name!r}: expected up to 32 of a-z, 0-9 and hyphens; it becomes a DNS label")
+    if len(set(names)) < len(names):
+        raise click.BadParameter("an environment is named twice")
+    return names
+
+
+def _networks(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> Networks:
+    try:
+        return tuple(ip_network(text) for text in texts)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; expected e.g. 10.0.0.0/8") from error
+
+
+@click.command(**SETTINGS)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="the current one",
+    help="The folder for configuration, keys, certificates and database.",
+)
+@click.option(
+    "--external-url",
+    default=DEFAULT_URL,
+    show_default=True,
+    callback=_external_url,
+    help="The URL under which clients reach the CA.",
+)
+@click.option(
+    "--domain", help="The zones become ENVIRONMENT.DOMAIN; without it ENVIRONMENT.localhost, for trying it out."
+)
+@click.option(
+    "--environment",
+    "environments",
+    multiple=True,
+    default=ENVIRONMENTS,
+    show_default=True,
+    callback=_environments,
+    help="An environment; repeat it for several.",
+)
+@click.option("--ip-network", "networks", multiple=True, callback=_networks, help="A network to issue for; repeatable.")
+@click.option("--resolver", "resolvers", multiple=True, help="A DNS resolver; repeatable. Default: this system's.")
+@click.option("--http-port", default=80, show_default=True, help="The port that http-01 validation connects to.")
+@click.option("--tls-port", default=443, show_default=True, help="The port that tls-alpn-01 validation connects to.")
+@click.option("--acme-bind", help="Address and port of the HTTPS listener.")
+@click.option("--status-bind", help="Address and port of the plain-HTTP listener.")
+@json_option
+@click.pass_context
+def init(ctx: click.Context, /, folder: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's
+    """Make what a new CA needs: a root, an intermediate for each environment and for the CA's own name, a
+    configuration file and the database.
+
+    Running it again makes what is missing and touches nothing else: an environment that was added to the
+    configuration file gets its key and certificate. Keys are encrypted, under a passphrase that is made up too.
+    """  # noqa: D205 - click prints the first paragraph as it is
+    path = folder / CONFIG_NAME
+    is_new = not path.exists()
+    if is_new:
+        _write_config(path, starter.text(_choices(**options)))
+    config = load_or_refuse(path, files=False)
+    outcome = Outcome(config, path, *_perform(config, folder))
+    (outcome.report.created if is_new else outcome.report.kept).insert(0, path)
+    outcome.warnings = list(_warnings(outcome.report, folder)) if is_new else list(_ignored(ctx))
+    if as_json:
+        print_json(outcome.document())
+    else:
+        outcome.show()
+
+
+def _choices(
+    *,
+    external_url: str,
+    domain: str | None,
+    acme_bind: str | None,
+    status_bind: str | None,
+    resolvers: tuple[str, ...],
+    **rest: Any,  # noqa: ANN401 - options that are taken as they are
+) -> starter.Choices:
+    url = urlsplit(external_url)
+    is_here = url.hostname == "localhost"
+    anywhere = "127.0.0.1" if is_here else "0.0.0.0"  # noqa: S104 - a CA with a name of its own is there to be reached
+    return starter.Choices(
+        external_url=external_url,
+        domain=domain,
+        acme_bind=acme_bind or f"{anywhere}:{url.port or HTTPS_PORT}",
+        status_bind=status_bind or f"{anywhere}:8080",
+        resolvers=resolvers or (starter.system_resolvers() if domain else ()),
+        **rest,
+    )
+
+
+def _write_config(path: Path, text: str) -> None:
+    """Write the configuration file, unless what the options ask for cannot be configured."""
+    try:
+        loads(text, path, files=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_new(path, text.encode(), 0o644)
+    except ConfigError as error:
+        refuse("\n".join(f"{mistake.setting}: {mistake.text}" for mistake in error.mistakes))
+    except OSError as error:
+        refuse(f"{path}: {error.strerror}")
+
+
+def _perform(config: Config, folder: Path) -> tuple[Report, x509.Certificate]:
+    """Make what is missing, or end with exit code 1."""
+    ceremony = Ceremony(config, folder.absolute())
+    try:
+        root = ceremony.perform()
+        ceremony.prepare_storage()
+    except (CeremonyError, KeyUnavailableError, ValueError) as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}")
+    upgrade_or_refuse(config)
+    return ceremony.report, root
+
+
+def _warnings(report: Report, folder: Path) -> Iterator[str]:
+    if (folder.absolute() / "keys" / "passphrase") in report.created:
+        yield (
+            f"The passphrase of all keys was made up and lies beside them, in {folder / 'keys' / 'passphrase'}: it "
+            "protects backups of the keys, not this host. For more, keep it elsewhere (env:NAME or credential:NAME)."
+        )
+    if (folder.absolute() / "keys" / "root.key") in report.created:
+        yield (
+            f"The root's key, {folder / 'keys' / 'root.key'}, is not needed to serve: move it and a copy of the "
+            "passphrase offline. Bring it back to add an environment."
+        )
+
+
+def _ignored(ctx: click.Context) -> Iterator[str]:
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ctx.params
+        if name not in {"folder", "as_json"} and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        yield f"The configuration file exists and is kept as it is: {', '.join(given)} had no effect. Edit the file."
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the operator is told."""
+
+    config: Config
+    path: Path
+    report: Report
+    root: x509.Certificate
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the root's DER, as openssl and browsers show it."""
+        return self.root.fingerprint(SHA256()).hex(":").upper()
+
+    @property
+    def directories(self) -> dict[str, str]:
+        """The directory URL of each environment."""
+        return {name: f"{self.config.external_url}/acme/{name}/directory" for name in self.config.environment}
+
+    @property
+    def trust(self) -> dict[str, str]:
+        """How to make clients trust the root."""
+        root = shlex.quote(str(self.config.service.issuer.root))
+        return {
+            "Debian, Ubuntu": f"cp {root} /usr/local/share/ca-certificates/acme-ca.crt && update-ca-certificates",
+            "Fedora, RHEL": f"trust anchor {root}",
+            "certbot": f"REQUESTS_CA_BUNDLE={root}",
+            "lego": f"LEGO_CA_CERTIFICATES={root}",
+            "cert-manager": f"spec.acme.caBundle: the output of `base64 -w0 {root}`",
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Render for `--json`."""
+        return {
+            "config": str(self.path),
+            "created": [str(path) for path in self.report.created],
+            "kept": [str(path) for path in self.report.kept],
+            "root": {
+                "certificate": str(self.config.service.issuer.root),
+                "sha256": self.fingerprint,
+                "not_after": clock.rfc3339(self.root.not_valid_after_utc),
+            },
+            "directories": self.directories,
+            "trust": self.trust,
+            "warnings": self.warnings,
+        }
+
+    def show(self) -> None:
+        """Print for people. Nothing is wrapped or marked up that one would copy."""
+        console = Console(soft_wrap=True, highlight=False, markup=False)
+        for title, paths in (("Created", self.report.created), ("Kept", self.report.kept)):
+            if paths:
+                console.print(title, style="bold")
+                console.print("\n".join(f"  {path}" for path in paths))
+        console.print("Root certificate, SHA-256", style="bold")
+        console.print(f"  {self.fingerprint}")
+        for title, entries in (("Directories", self.directories), ("Trust the root", self.trust)):
+            width = max(map(len, entries))
+            console.print(title, style="bold")
+            console.print("\n".join(f"  {name:{width}}  {value}" for name, value in entries.items()))
+        console.print("Serve", style="bold")
+        console.print(f"  acme-ca serve --config {shlex.quote(str(self.path))}")
+        for warning in self.warnings:
+            console.print(f"Warning: {warning}", style="yellow")

@@ -1,0 +1,53 @@
+"""Options and ways to end that the commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypedDict
+
+import click
+
+from acme_ca.cli import EXIT_CODES
+from acme_ca.config import Config, ConfigError, load
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("acme-ca.toml"),
+    envvar="ACME_CA_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The configuration file.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+
+
+class Settings(TypedDict):
+    """Arguments for click's decorators."""
+
+    epilog: str
+
+
+SETTINGS: Settings = {"epilog": EXIT_CODES}
+"""Arguments of every command: its help ends with the exit codes."""
+
+
+def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(document, indent=2, default=str))
+
+
+def refuse(reason: str) -> NoReturn:
+    """End with exit code 1 and the reason on standard error."""
+    raise click.ClickException(reason)
+
+
+def load_or_refuse(path: Path, *, files: bool = True) -> Config:
+    """Return the configuration, or end with exit code 1 and every mistake in it."""
+    try:
+        return load(path, files=files)
+    except ConfigError as error:
+        refuse(f"{len(error.mistakes)} mistake(s) in the configuration\n{error}")
