@@ -42,6 +42,7 @@ DECODING_ERRORS = (
     TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
 
@@ -68,6 +69,8 @@ def parse(der: bytes) -> Csr:
         names, uris = _names(request)
     except DECODING_ERRORS as error:
         raise BadCsr(f"the CSR is not a valid PKCS#10 request in DER: {_shown(error)}") from error
+    except KeyError as error:  # how cryptography meets numbers that no RFC assigns, in a TLS feature for one
+        raise BadCsr(f"an extension of the CSR has a value that is not known: {_shown(error)}") from error
     except BadPublicKey as error:
         raise BadCsr(f"the CSR's key: {error.detail}") from error
     return Csr(public_key, key_type, names, uris)  # type: ignore[arg-type]  # check() refuses other kinds of key

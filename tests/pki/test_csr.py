@@ -164,6 +164,10 @@ def test_common_names_count_as_names(
         (request(A, x509.OtherName(ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x01a")), "type OtherName"),
         (request(A, extensions=(x509.BasicConstraints(ca=True, path_length=0),)), "CA:TRUE"),
         (request(*[x509.DNSName(f"a{n}.example") for n in range(1001)]), "1001 names"),
+        (
+            request(A, extensions=(x509.UnrecognizedExtension(ExtensionOID.TLS_FEATURE, tlv(0x30, b"\2\1\1")),)),
+            "known: 1",
+        ),
         (attributes(extension_request(SAN_EXTENSION), extension_request(SAN_EXTENSION)), "more than one extensionReq"),
         (attributes(extension_request(SAN_EXTENSION, SAN_EXTENSION)), "not a valid PKCS#10"),
         (attributes(extension_request(tlv(0x30, bytes.fromhex("0603551d11"), tlv(0x04)))), "not a valid PKCS#10"),
@@ -297,6 +301,7 @@ def test_a_damaged_request_is_refused(der: bytes) -> None:
 
 @lengths_are_warned_about
 @given(mutations(INFO))
+@example(INFO.replace(b"\x02\x01\x00", b"\x02\x01\x01", 1))  # another version
 def test_a_damaged_request_that_is_well_signed_is_refused_or_read(info: bytes) -> None:
     read(signed(info))
 
@@ -316,6 +321,7 @@ def test_a_damaged_request_that_is_well_signed_is_refused_or_read(info: bytes) -
     ),
     st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(lambda value: tlv(0x30, tlv(0x82, value)))),
 )
+@example(ExtensionOID.TLS_FEATURE, tlv(0x30, b"\x02\x01\x01"))
 @example(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, tlv(0x30))
 @example(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, tlv(0x30, tlv(0x87)))
 @example(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, tlv(0x30, tlv(0x87, b"12345678")))
