@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from acme_ca import clock
 from acme_ca.config import Config, Issuer
+from acme_ca.config.fields import is_address
 from acme_ca.keys import PrivateKey, SoftwareKey
 from acme_ca.pki import ca
 from acme_ca.public_keys import KeyType
@@ -111,11 +112,10 @@ class Ceremony:
                 yield Wanted(issuer, environment.zones, networks)
 
     def _own_names(self) -> tuple[tuple[str, ...], tuple[IpNetwork, ...]]:
-        try:
+        if is_address(self._host):
             return (), (ipaddress.ip_network(self._host),)
-        except ValueError:
-            is_here = self._host == "localhost" or self._host.endswith(".localhost")
-            return (self._host,), LOOPBACK if is_here else ()
+        is_here = self._host == "localhost" or self._host.endswith(".localhost")
+        return (self._host,), LOOPBACK if is_here else ()
 
     def _refuse_orphans(self, wanted: list[Wanted]) -> None:
         for one in wanted:

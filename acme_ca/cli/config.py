@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
+from acme_ca.authority import load_issuer
 from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json
-from acme_ca.config import Config, ConfigError, json_schema, load
+from acme_ca.config import Config, ConfigError, Issuer, Location, json_schema, load, locate
+from acme_ca.config.fields import is_address
+from acme_ca.identifiers import Identifier
+from acme_ca.keys import KeyUnavailableError
+from acme_ca.pki.lint import LintError, check_within
 
 
 @click.group(**SETTINGS)
@@ -22,10 +29,12 @@ def config() -> None:
 def check(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """Name every mistake in the configuration file, each with its line.
 
-    The files that it names have to be there; keys are not opened.
+    Its issuers are opened too: each key has to fit its certificate, and each certificate the zones of its environment.
     """
     try:
         found = load(config_path)
+        if misfits := list(_misfits(found)):
+            raise locate(config_path, misfits)
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "mistakes": [mistake.document() for mistake in error.mistakes]})
@@ -42,6 +51,42 @@ def check(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa
 def schema() -> None:
     """Print the JSON Schema of the configuration file; editors complete and check TOML by it."""
     print_json(json_schema())
+
+
+def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
+    """Yield what shows only when the issuers are put to use."""
+    host = urlsplit(found.external_url).hostname or ""
+    yield from _misfits_of(found.service.issuer, ("service", "issuer"), {("external_url",): [_identifier(host)]})
+    for name, environment in found.environment.items():
+        here = ("environment", name)
+        wanted: dict[Location, list[Identifier]] = {
+            (*here, "zones", number): [Identifier("dns", zone)] for number, zone in enumerate(environment.zones)
+        }
+        for number, rule in enumerate(environment.policy):
+            for position, network in enumerate(() if rule.deny else rule.ip):
+                edges = [Identifier("ip", str(address)) for address in (network[0], network[-1])]
+                wanted[(*here, "policy", number, "ip", position)] = edges
+        for number, issuer in enumerate(environment.issuer):
+            yield from _misfits_of(issuer, (*here, "issuer", number), wanted)
+
+
+def _misfits_of(
+    settings: Issuer, location: Location, wanted: Mapping[Location, list[Identifier]]
+) -> Iterator[tuple[Location, str]]:
+    try:
+        issuer = load_issuer(settings, "")
+    except (KeyUnavailableError, OSError, ValueError) as error:
+        yield location, str(error)
+        return
+    for place, names in wanted.items():
+        try:
+            check_within(names, issuer.certificate)
+        except LintError as error:
+            yield place, f"{error}: add an issuer with a new name above it, and run `acme-ca init`"
+
+
+def _identifier(host: str) -> Identifier:
+    return Identifier("ip" if is_address(host) else "dns", host)
 
 
 def _summary(found: Config) -> str:

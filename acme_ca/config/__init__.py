@@ -1,7 +1,7 @@
 """The whole configuration file as one frozen tree; `load` names the exact place of every mistake."""
 
 from acme_ca.config.loading import json_schema, load, loads
-from acme_ca.config.mistakes import ConfigError, Mistake, locate
+from acme_ca.config.mistakes import ConfigError, Location, Mistake, locate
 from acme_ca.config.tables import (
     AcmeListener,
     Config,
@@ -23,6 +23,7 @@ __all__ = [
     "Environment",
     "Issuer",
     "Listeners",
+    "Location",
     "Log",
     "Mistake",
     "Service",

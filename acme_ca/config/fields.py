@@ -51,7 +51,8 @@ def _origin(value: str, scheme: str) -> str:
     url = _split(value, (scheme,))
     if url.path not in {"", "/"} or url.query or url.fragment:
         raise ValueError(f"expected scheme, host and port only, without the path {value.partition(url.netloc)[2]!r}")
-    _host_name(url.hostname or "")
+    if not is_address(url.hostname or ""):
+        _domain_name(url.hostname or "")
     return f"{scheme}://{url.netloc.lower()}"
 
 
@@ -60,12 +61,13 @@ def _link(value: str) -> str:
     return value
 
 
-def _host_name(host: str) -> str:
+def is_address(host: str) -> bool:
+    """Whether the host of a URL is an IP address and not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return _domain_name(host)
-    return host
+        return False
+    return True
 
 
 def _domain_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from acme_ca.challenges import ChallengeType
 from acme_ca.challenges.network import Network
-from acme_ca.config.fields import Bind, DomainName, Folder, HttpOrigin, HttpsOrigin, Link, Name, PemFile, existing
+from acme_ca.config.fields import (
+    Bind,
+    DomainName,
+    Folder,
+    HttpOrigin,
+    HttpsOrigin,
+    Link,
+    Name,
+    PemFile,
+    existing,
+    is_address,
+)
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
 from acme_ca.keys import AnyKey
 from acme_ca.pki.profile import Profile
@@ -256,7 +266,7 @@ class Config(Settings):
     @model_validator(mode="after")
     def _name_the_ca(self) -> Config:
         host = urlsplit(self.external_url).hostname or ""
-        if not re.fullmatch(r"[\d.]+|.*:.*", host):  # a CAA record holds a domain name: an address cannot be one
+        if not is_address(host):  # which no CAA record can hold
             for name, environment in self.environment.items():
                 if not environment.caa_identities:
                     self.environment[name] = environment.model_copy(update={"caa_identities": (host,)})

@@ -6,15 +6,27 @@ certificate. Each check is written against the RFC, not against the builder.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID
 
+from acme_ca.identifiers import Identifier
 from acme_ca.pki import leaf
 from acme_ca.pki.leaf import LeafRequest
 
-SERIAL_BITS = 64  # of randomness at least (CA/Browser Forum Baseline Requirements §7.1); ours are 128
+CRITICAL = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}  # and subjectAltName, with an empty subject
+ALWAYS = CRITICAL | {
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+}
+SOMETIMES = {
+    ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
+    ExtensionOID.CRL_DISTRIBUTION_POINTS,
+    leaf.NO_REVOCATION.oid,
+}
 LONGEST_SERIAL = 159  # bits of a positive INTEGER in 20 octets, RFC 5280 §4.1.2.2
 
 
@@ -29,14 +41,12 @@ def check(certificate: x509.Certificate, request: LeafRequest, issuer: x509.Cert
     _require(certificate.serial_number == request.serial, "the serial is not the one claimed")
     _require(0 < request.serial.bit_length() <= LONGEST_SERIAL, "the serial does not fit 20 octets")
     _check_validity(certificate, request, issuer)
+    _check_extension_set(extensions, issuer)
     _check_names(extensions, certificate.subject, request)
-    _check_within(request, issuer)
+    check_within(request.identifiers, issuer)
     _check_usages(extensions, request)
-    public = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    _require(
-        certificate.public_key().public_bytes(*public) != issuer.public_key().public_bytes(*public),
-        "the key is the issuer's own",
-    )
+    _require(certificate.public_key() == request.public_key, "the key is not the requested one")
+    _require(request.public_key != issuer.public_key(), "the key is the issuer's own")
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
@@ -47,9 +57,27 @@ def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a 
 def _check_validity(certificate: x509.Certificate, request: LeafRequest, issuer: x509.Certificate) -> None:
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     _require((start, end) == (request.not_before, request.not_after), f"the validity is {start} to {end}")
-    longest = request.profile.lifetime + 2 * request.profile.backdate
+    # What `validity` grants: either end may be wished a backdate further out, beside the backdate itself.
+    longest = request.profile.lifetime + 3 * request.profile.backdate
     _require(0 < (end - start).total_seconds() <= longest, f"the validity is not within {longest} seconds")
     _require(end <= issuer.not_valid_after_utc, "the certificate outlives its issuer")
+
+
+def _check_extension_set(extensions: x509.Extensions, issuer: x509.Certificate) -> None:
+    """Hold the extensions against what leafs have, whoever put them there. RFC 5280 §4.2."""
+    found = {extension.oid for extension in extensions}
+    _require(found >= ALWAYS, f"extensions are missing: {_dotted(ALWAYS - found)}")
+    _require(found <= ALWAYS | SOMETIMES, f"extensions that no leaf has: {_dotted(found - ALWAYS - SOMETIMES)}")
+    critical = {extension.oid for extension in extensions if extension.critical}
+    critical -= {ExtensionOID.SUBJECT_ALTERNATIVE_NAME}
+    _require(critical == CRITICAL, f"the critical extensions are {_dotted(critical)}")
+    authority = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    above = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    _require(authority.key_identifier == above.digest, "the authority key identifier is not the issuer's")
+
+
+def _dotted(oids: set[x509.ObjectIdentifier]) -> str:
+    return ", ".join(sorted(oid.dotted_string for oid in oids))
 
 
 def _check_names(extensions: x509.Extensions, subject: x509.Name, request: LeafRequest) -> None:
@@ -69,14 +97,14 @@ def _check_names(extensions: x509.Extensions, subject: x509.Name, request: LeafR
     _require(subject == leaf.subject_of(request), f"the subject is {subject.rfc4514_string()!r}")
 
 
-def _check_within(request: LeafRequest, issuer: x509.Certificate) -> None:
-    """Hold the names against the issuer's own constraints. RFC 5280 §4.2.1.10."""
+def check_within(names: Iterable[Identifier], issuer: x509.Certificate) -> None:
+    """Raise LintError unless the issuer's own constraints permit all names. RFC 5280 §4.2.1.10."""
     try:
         constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound as error:
         raise LintError("the issuer has no name constraints") from error
     permitted, excluded = constraints.permitted_subtrees or [], constraints.excluded_subtrees or []
-    for name in request.identifiers:
+    for name in names:
         inside = any(_covers(subtree, name.type, name.value) for subtree in permitted)
         outside = any(_covers(subtree, name.type, name.value) for subtree in excluded)
         _require(inside and not outside, f"{name} is outside the name constraints of {issuer.subject.rfc4514_string()}")

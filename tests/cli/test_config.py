@@ -55,6 +55,40 @@ def test_mistakes_are_listed_for_scripts(path: Path) -> None:
     assert path.read_text().splitlines()[mistake["line"] - 1] == "workers = 0"
 
 
+def edited(path: Path, seen: str, instead: str) -> Result:
+    assert seen in path.read_text()
+    path.write_text(path.read_text().replace(seen, instead))
+    return run("check", "--config", str(path))
+
+
+@pytest.mark.parametrize(
+    ("seen", "instead", "expected"),
+    [
+        (
+            "certificates/prod-1.pem",
+            "certificates/service-1.pem",
+            "environment.prod.issuer[0]: the key of issuer prod-1",
+        ),
+        ("certificates/prod-1.pem", "acme-ca.toml", "environment.prod.issuer[0]: "),
+        ('root = "certificates/root.pem"', 'root = "certificates/prod-1.pem"', "service.issuer: the chain of issuer"),
+        ("file:keys/passphrase", "env:NO_SUCH_VARIABLE", "service.issuer: the passphrase of private key"),
+        (
+            'zones = ["prod.localhost"',
+            'zones = ["prod.localhost", "a.example"',
+            "environment.prod.zones[1]: dns:a.example",
+        ),
+        ('"https://localhost:8443"', '"https://ca.example:8443"', "external_url: dns:ca.example is outside"),
+        ('"https://localhost:8443"', '"https://10.0.0.1:8443"', "external_url: ip:10.0.0.1 is outside"),
+        ("wildcards = true", 'ip = ["10.0.0.0/8"]', "environment.prod.policy[0].ip[0]: ip:10.0.0.0 is outside"),
+    ],
+)
+def test_issuers_that_do_not_fit_are_mistakes(path: Path, seen: str, instead: str, expected: str) -> None:
+    result = edited(path, seen, instead)
+    assert result.exit_code == 1
+    found = [line.removeprefix(f"{path}:").partition(": ")[2] for line in result.stderr.splitlines()]
+    assert any(line.startswith(expected) for line in found), result.stderr
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     result = run("check", "--config", str(tmp_path / "acme-ca.toml"))
     assert result.exit_code == 1

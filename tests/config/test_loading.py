@@ -84,7 +84,7 @@ def test_a_caa_identity_is_a_name_never_an_address() -> None:
 def test_lists_tables_and_addresses_are_read() -> None:
     config = good("""
 [environment.prod.validation]
-resolvers = ["10.0.0.53", { address = "10.0.0.54", zones = ["corp.example"] }]
+resolvers = ["10.0.0.53", { address = "10.0.0.54", zones = ["corp.example"], protocol = "tls", ca_file = "dns.pem" }]
 allow = ["127.0.0.0/8", "::1/128"]
 timeout = 5
 [[environment.prod.policy]]
@@ -95,6 +95,7 @@ challenges = ["dns-01"]
 """)
     environment = config.environment["prod"]
     assert [str(resolver.address) for resolver in environment.validation.resolvers] == ["10.0.0.53", "10.0.0.54"]
+    assert environment.validation.resolvers[1].ca_file == FILE.parent / "dns.pem"
     assert environment.validation.allow == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     assert environment.policy[0].ip == (ip_network("10.0.0.0/8"),)
 
