@@ -21,6 +21,7 @@ from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
 from acme_ca.policy.engine import Policy
 from acme_ca.problems import ServiceUnavailable
+from acme_ca.processes import Processes
 from acme_ca.spent_nonces import SpentNonces, spent_nonces
 
 NONCE_KEY_SIZE = 32  # bytes
@@ -69,6 +70,7 @@ class Authority:
         self.database.require_current()
         config.state.mkdir(parents=True, exist_ok=True)
         self.spent_nonces: SpentNonces = spent_nonces(self.database, config.state)
+        self.processes = Processes(config.state / "processes")
         nonce_keys = _nonce_keys(self.database, tuple(config.environment))
         self.environments: Mapping[str, Environment] = {
             name: _environment(config, name, nonce_keys[name]) for name in config.environment
@@ -82,6 +84,7 @@ class Authority:
     def close(self) -> None:
         """Finish the work at hand and let everything go."""
         self._workers.shutdown(cancel_futures=True)
+        self.processes.close()
         self.database.dispose()
 
 

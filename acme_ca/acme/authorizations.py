@@ -102,4 +102,6 @@ def _challenge(environment: Environment, found: Authorization, type_: str) -> di
 def _challenge_status(found: Authorization, type_: str) -> str:
     if found.challenge != type_ or found.status == AuthorizationStatus.PENDING:
         return "pending"
-    return "valid" if found.validated_at is not None else str(found.status)
+    if found.validated_at is not None:
+        return "valid"
+    return "processing" if found.status == AuthorizationStatus.PROCESSING else "invalid"

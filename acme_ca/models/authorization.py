@@ -37,7 +37,8 @@ LIVE = (AuthorizationStatus.PENDING, AuthorizationStatus.PROCESSING, Authorizati
 class Authorization(Record):
     """An account's right to a name, or the way to it. `due_at` is when validation work is to be (re)claimed.
 
-    `identifier` has the leading "*." of a wildcard; `challenges` are the types offered, `challenge` the one chosen.
+    `claimed_by` is the process that works on it until then. `identifier` has the leading "*." of a wildcard;
+    `challenges` are the types offered, `challenge` the one chosen.
     """
 
     id: str = field(default_factory=new_id)
@@ -55,6 +56,7 @@ class Authorization(Record):
     validated_at: datetime | None = None
     caa_checked_at: datetime | None = None
     due_at: datetime | None = None
+    claimed_by: str | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
@@ -76,8 +78,8 @@ class Authorization(Record):
             return "expired" if self.status == AuthorizationStatus.VALID else "invalid"
         return "pending" if self.status == AuthorizationStatus.PROCESSING else self.status
 
-    def submit(self, challenge: str, now: datetime, due_at: datetime) -> bool:
-        """Begin to validate; False when there is nothing to begin because a client asked before."""
+    def submit(self, challenge: str, now: datetime, due_at: datetime, claimed_by: str) -> bool:
+        """Begin to validate, as `claim` does; False when there is nothing to begin because a client asked before."""
         if challenge not in self.challenges:
             raise Malformed(f"this authorization offers {', '.join(self.challenges)}, not {challenge}")
         if self.status != AuthorizationStatus.PENDING or self.expires_at <= now:
@@ -85,17 +87,25 @@ class Authorization(Record):
         self.status = AuthorizationStatus.PROCESSING.value
         self.challenge = challenge
         self.submitted_at = now
-        self.due_at = due_at
+        self.claim(due_at, claimed_by)
         return True
 
-    def claim(self, due_at: datetime) -> None:
-        """Take the work on for as long as the lease `due_at` says."""
+    def claim(self, due_at: datetime, claimed_by: str) -> None:
+        """Take the work on for as long as the lease `due_at` says, and the process lives."""
         self.due_at = due_at
+        self.claimed_by = claimed_by
 
     def succeed(self, now: datetime, expires_at: datetime, evidence: dict[str, Any]) -> None:
         """Become valid until `expires_at`: validation proved control."""
         if self.status != AuthorizationStatus.PROCESSING:
             return  # deactivated or decided while we looked: what the client asked for stands
+        if self.expires_at <= now:  # clients saw it invalid already
+            self.fail(
+                Unauthorized(
+                    f"control was proved after the authorization had expired at {self.expires_at:%H:%M:%S} UTC"
+                )
+            )
+            return
         self.status = AuthorizationStatus.VALID.value
         self.validated_at = self.caa_checked_at = now
         self.expires_at = expires_at
@@ -114,6 +124,7 @@ class Authorization(Record):
         """Nothing answered: keep what was tried and look again at `due_at`."""
         self.attempts = [*self.attempts, attempt]
         self.due_at = due_at
+        self.claimed_by = None
 
     def deactivate(self, now: datetime) -> None:
         """Give the authorization up at the client's wish. §7.5.2."""

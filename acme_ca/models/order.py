@@ -35,7 +35,7 @@ class OrderView:
 
 @dataclass(kw_only=True)
 class Order(Record):
-    """A request for one certificate. `due_at` is when a claim of the finalize that died is taken over.
+    """A request for one certificate. `due_at` is when a finalize claimed by a process that died is taken over.
 
     `identifiers` are in the client's order, `not_before` and `not_after` as requested, `replaces` is an ARI identifier.
     """
@@ -53,6 +53,7 @@ class Order(Record):
     created_at: datetime
     expires_at: datetime
     due_at: datetime | None = None
+    claimed_by: str | None = None
     csr: bytes | None = None
     certificate_id: str | None = None
     error: dict[str, Any] | None = None
@@ -65,13 +66,15 @@ class Order(Record):
     def status_at(self, now: datetime, authorizations: Iterable[Authorization]) -> str:
         """Return the status on the wire. §7.1.6.
 
-        Ready once every authorization is valid, invalid once one can no longer be.
+        Ready once every name has a valid authorization, invalid once one can no longer have it. What counts is the
+        name that was validated, not that an authorization belongs to the order.
         """
         if self.status != OrderStatus.PENDING:
             return self.status
         if self.expires_at <= now:
             return "invalid"
-        seen = {authorization.status_at(now) for authorization in authorizations}
+        found = {authorization.name: authorization.status_at(now) for authorization in authorizations}
+        seen = {found.get(name, "gone") for name in self.names}
         if seen == {"valid"}:
             return "ready"
         return "pending" if seen <= {"valid", "pending"} else "invalid"
@@ -86,15 +89,16 @@ class Order(Record):
         return OrderView(self, status, error)
 
     def start_processing(
-        self, now: datetime, authorizations: Iterable[Authorization], csr: bytes, due_at: datetime
+        self, now: datetime, authorizations: Iterable[Authorization], csr: bytes, due_at: datetime, claimed_by: str
     ) -> None:
-        """Claim the order for one issuance until `due_at`; raises OrderNotReady. §7.4."""
+        """Claim the order for one issuance, until `due_at` and while the process lives; raises OrderNotReady. §7.4."""
         status = self.status_at(now, authorizations)
         if status != "ready":
             raise OrderNotReady(f"the order is {status}; finalize needs it to be ready: every authorization valid")
         self.status = OrderStatus.PROCESSING.value
         self.csr = csr
         self.due_at = due_at
+        self.claimed_by = claimed_by
 
     def complete(self, certificate_id: str) -> None:
         """Become valid: the certificate is issued."""
@@ -117,6 +121,7 @@ class Order(Record):
         """End an order that can no longer be finalized."""
         self.status = OrderStatus.INVALID.value
         self.error = problem.document()
+        self.due_at = None
 
     def _leave_processing(self) -> None:
         if self.status != OrderStatus.PROCESSING:

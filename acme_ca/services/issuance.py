@@ -72,7 +72,8 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
         authorizations = authorizations_of(connection, order)
         if order.status in (OrderStatus.PROCESSING, OrderStatus.VALID) and order.csr == csr_der:
             return order.view(clock.now(), authorizations)
-        claim = _claim(connection, environment, account, order, authorizations, csr, csr_der)
+        _start(ca, order, authorizations, csr_der)
+        claim = _claim(connection, environment, account, order, authorizations, csr)
     return _issue(ca, claim)
 
 
@@ -107,6 +108,11 @@ def resume_due(ca: Authority) -> int:
     return len(due)
 
 
+def _start(ca: Authority, order: Order, authorizations: Sequence[Authorization], csr_der: bytes) -> None:
+    now = clock.now()
+    order.start_processing(now, authorizations, csr_der, now + LEASE, ca.processes.own)
+
+
 def _claim(
     connection: Connection,
     environment: Environment,
@@ -114,11 +120,9 @@ def _claim(
     order: Order,
     authorizations: Sequence[Authorization],
     csr: Csr,
-    csr_der: bytes,
 ) -> Claim:
-    """Claim the order and a serial after every check that decides whether this certificate may be."""
+    """Save the order's claim and claim a serial, after every check that decides whether this certificate may be."""
     now = clock.now()
-    order.start_processing(now, authorizations, csr_der, now + LEASE)
     requests.check_names(csr, order.names, ())
     decision = environment.policy.decide(Applicant(account.id, account.eab_label), order.names)
     environment.policy.check_profile(decision, order.profile)
@@ -201,7 +205,8 @@ def _claim_again(ca: Authority, order_id: str) -> Claim | None:
         authorizations = authorizations_of(connection, order)
         try:
             account.require_valid()
-            return _claim(connection, environment, account, order, authorizations, requests.parse(csr_der), csr_der)
+            _start(ca, order, authorizations, csr_der)
+            return _claim(connection, environment, account, order, authorizations, requests.parse(csr_der))
         except ServiceUnavailable:
             return None  # the order is released: its client may finalize again
         except Problem as problem:

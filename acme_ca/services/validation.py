@@ -53,7 +53,7 @@ def submit(
         )
         _require_offered(authorization, challenge)
         now = clock.now()
-        started = authorization.submit(challenge, now, now + _lease(environment))
+        started = authorization.submit(challenge, now, now + _lease(environment), ca.processes.own)
         base.update(connection, authorization)
     if not started:
         return authorization
@@ -134,7 +134,7 @@ def _claim_due(ca: Authority) -> list[Claim]:
     with ca.database.write() as connection:
         for authorization in base.find(connection, Authorization, statement):
             environment = ca.environments[authorization.environment]
-            authorization.claim(now + _lease(environment))
+            authorization.claim(now + _lease(environment), ca.processes.own)
             base.update(connection, authorization)
             account = base.get_one(connection, Account, authorization.account_id)
             claims.append(_claim(environment, authorization, account.thumbprint))
