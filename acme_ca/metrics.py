@@ -21,8 +21,8 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.1, 0.3, 1.0, 10.0)
 # A target on the same network, one that is slow, one attempt's deadline, one repeated until the patience is over.
 VALIDATION_BUCKETS = (0.05, 0.3, 1.0, 3.0, 10.0, 60.0)
-# A key in memory signs in well below a millisecond, an HSM in tens, a cloud service in hundreds.
-SIGN_BUCKETS = (0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
+# With a key in memory about a millisecond, with an HSM tens, with a cloud service hundreds.
+ISSUANCE_BUCKETS = (0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
 
 REGISTRY = CollectorRegistry(auto_describe=True)  # without the process figures that one process has only of itself
 
@@ -88,25 +88,12 @@ CERTIFICATES_REVOKED = Counter(
     ("environment", "reason"),
     registry=REGISTRY,
 )
-ISSUANCE_REFUSED = Counter(
-    "acme_ca_issuance_refused",
-    "Orders and finalize requests refused, by error type.",
-    ("environment", "type"),
-    registry=REGISTRY,
-)
 ISSUANCE_SECONDS = Histogram(
     "acme_ca_issuance_duration_seconds",
     "Time to build, lint, sign and verify a certificate.",
     ("environment",),
     registry=REGISTRY,
-    buckets=SIGN_BUCKETS,
-)
-SIGN_SECONDS = Histogram(
-    "acme_ca_sign_duration_seconds",
-    "Time of one signature by an issuer's key.",
-    ("issuer",),
-    registry=REGISTRY,
-    buckets=SIGN_BUCKETS,
+    buckets=ISSUANCE_BUCKETS,
 )
 ISSUER_NOT_AFTER = Gauge(
     "acme_ca_issuer_expiration_timestamp_seconds",

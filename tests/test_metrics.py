@@ -13,7 +13,7 @@ WORK = """
 import os, sys
 from acme_ca import metrics
 metrics.NONCES.labels("prod", "accepted").inc()
-metrics.SIGN_SECONDS.labels("prod").observe(0.002)
+metrics.ISSUANCE_SECONDS.labels("prod").observe(0.002)
 metrics.ISSUER_NOT_AFTER.labels("prod", "prod-1").set(int(sys.argv[1]))
 print(os.getpid())
 """
@@ -36,8 +36,8 @@ def test_metrics_of_all_processes_are_summed(tmp_path: Path) -> None:
     pids = [run(tmp_path, WORK, moment).strip() for moment in ("1000", "2000")]
     text = run(tmp_path, SHOW)
     assert 'acme_ca_nonces_total{environment="prod",result="accepted"} 2.0' in text
-    assert 'acme_ca_sign_duration_seconds_bucket{issuer="prod",le="0.001"} 0.0' in text
-    assert 'acme_ca_sign_duration_seconds_bucket{issuer="prod",le="0.005"} 2.0' in text
+    assert 'acme_ca_issuance_duration_seconds_bucket{environment="prod",le="0.001"} 0.0' in text
+    assert 'acme_ca_issuance_duration_seconds_bucket{environment="prod",le="0.005"} 2.0' in text
     assert 'acme_ca_issuer_expiration_timestamp_seconds{environment="prod",issuer="prod-1"} 2000.0' in text
 
     after = run(tmp_path, SHOW, *pids)

@@ -38,3 +38,5 @@ def upgrade_or_refuse(config: Config) -> None:
         refuse(f"the password of the database: {error}")
     except ServiceUnavailable as error:
         refuse(f"{config.database.url}: {error.__cause__ or error.detail}")
+    except OSError as error:
+        refuse(f"{config.database.url}: {error.strerror}")

@@ -40,4 +40,4 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 
 def test_version_is_shown() -> None:
-    assert CliRunner().invoke(cli, ["--version"]).output.startswith("acme-ca ")
+    assert CliRunner().invoke(cli, ["--version"], prog_name="acme-ca").output.startswith("acme-ca 0.")
