@@ -15,10 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
+from cryptography.x509.oid import ExtensionOID
 
 from acme_ca.pki import leaf, lint
 from acme_ca.pki.ca import key_identifier_of
 from acme_ca.pki.leaf import LeafRequest
+from acme_ca.pki.profile import Usage
 from acme_ca.pki.signing import SigningKey, hash_for
 from acme_ca.pki.signing import new_serial as new_serial
 
@@ -41,13 +43,16 @@ class Issuer:
     issuer_url: str | None = None
     crl_url: str | None = None
     alternates: tuple[tuple[x509.Certificate, ...], ...] = ()
-    _proved: bool = field(default=False, init=False, repr=False, compare=False)
+    _proved: set[Usage] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a key that is not the certificate's, and a chain that does not hold together."""
         if self.key.public_key() != self.certificate.public_key():
             raise ValueError(f"the key of issuer {self.id} does not belong to its certificate")
         path = (self.certificate, *self.chain, self.root)
+        if any(isinstance(certificate.public_key(), ed25519.Ed25519PublicKey) for certificate in path):
+            # The path verifier, and browsers with it, take Ed25519 keys in leafs only: nothing would verify.
+            raise ValueError(f"the chain of issuer {self.id} has an Ed25519 CA key; expected EC or RSA keys")
         for below, above in pairwise(path):
             try:
                 below.verify_directly_issued_by(above)
@@ -88,6 +93,8 @@ class Issuer:
 
     def issue(self, request: LeafRequest) -> x509.Certificate:
         """Return the signed certificate; raises LintError or IssuanceError when it is not what it has to be."""
+        if request.not_after > self.ends_at:  # of everything above the leaf: the lint sees its issuer alone
+            raise IssuanceError(f"the leaf would outlive the chain of issuer {self.id}, which ends at {self.ends_at}")
         built = leaf.builder(request, self.certificate, self.issuer_url, self.crl_url)
         throwaway = _throwaway(_kind(self.key))
         lint.check(built.sign(throwaway, hash_for(throwaway)), request, self.certificate)
@@ -96,42 +103,57 @@ class Issuer:
         return certificate
 
     def _verify(self, certificate: x509.Certificate, request: LeafRequest) -> None:
-        """Verify the chain as a relying party would, with pyca's own path verifier. RFC 5280 §6.1.
+        """Verify the chain as a relying party would, for each usage, with pyca's own path verifier. RFC 5280 §6.1."""
+        at = verification.PolicyBuilder().time(max(request.not_before, self.begins_at))
+        try:
+            for usage in request.profile.extended_key_usages:
+                self._verify_for(usage, at, certificate, request)
+        except (verification.VerificationError, ValueError) as error:
+            raise IssuanceError(f"the finished chain of issuer {self.id} does not verify: {error}") from error
+
+    def _verify_for(
+        self, usage: Usage, at: verification.PolicyBuilder, certificate: x509.Certificate, request: LeafRequest
+    ) -> None:
+        """Verify for one usage.
 
         The first leaf proves everything above it up to the root, which never changes; for the following ones the
         issuer is the anchor, constraints included, which is seven times cheaper than a P-384 signature more.
         """
-        anchor, above = (self.certificate, []) if self._proved else (self.root, [self.certificate, *self.chain])
-        builder = verification.PolicyBuilder().store(verification.Store([anchor]))
-        builder = builder.time(max(request.not_before, self.begins_at))
-        try:
-            if "serverAuth" in request.profile.extended_key_usages and request.identifiers:
-                builder.build_server_verifier(_subject(request)).verify(certificate, above)
-            else:
-                builder.build_client_verifier().verify(certificate, above)
-        except (verification.VerificationError, ValueError) as error:
-            raise IssuanceError(f"the finished chain of issuer {self.id} does not verify: {error}") from error
-        self.__dict__["_proved"] = True  # the object is frozen for everybody else
+        near = usage in self._proved and not self._constrained_above
+        anchor, above = (self.certificate, []) if near else (self.root, [self.certificate, *self.chain])
+        policy = at.store(verification.Store([anchor]))
+        if usage == "clientAuth":
+            policy.build_client_verifier().verify(certificate, above)
+        elif request.identifiers:
+            policy.build_server_verifier(_subject(request)).verify(certificate, above)
+        else:
+            return  # there is no host to verify; a URI alone comes with clientAuth, see Profile
+        self._proved.add(usage)
+
+    @cached_property
+    def _constrained_above(self) -> bool:
+        """Whether names are constrained above the issuer too: then one good leaf proves nothing for the next."""
+        return any(
+            extension.oid == ExtensionOID.NAME_CONSTRAINTS
+            for certificate in (*self.chain, self.root)
+            for extension in certificate.extensions
+        )
 
 
 def _subject(request: LeafRequest) -> x509.DNSName | x509.IPAddress:
     name = request.identifiers[0]
     if name.type == "ip":
         return x509.IPAddress(ip_address(name.value))
-    return x509.DNSName(name.value.replace("*", "any", 1) if name.wildcard else name.value)
+    return x509.DNSName(name.value.replace("*", "a", 1) if name.wildcard else name.value)
 
 
 def _kind(key: SigningKey) -> str:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.curve.name
-    return "rsa" if isinstance(key, rsa.RSAPrivateKey) else "ed25519"
+    return key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else "rsa"
 
 
 @cache
 def _throwaway(kind: str) -> SigningKey:
     """Return this process's key for certificates that nobody ever sees, of a kind that signs alike."""
-    if kind == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
     if kind == "rsa":
         return rsa.generate_private_key(65_537, 2048)
     curves: dict[str, ec.EllipticCurve] = {

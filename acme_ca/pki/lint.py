@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
 from acme_ca.identifiers import Identifier
 from acme_ca.pki import leaf
@@ -130,6 +130,16 @@ def _check_usages(extensions: x509.Extensions, request: LeafRequest) -> None:
     expected = {leaf.USAGES[name] for name in request.profile.extended_key_usages}
     _require(found == expected, "the extended key usages are not the profile's")
     unrevocable = any(extension.oid == leaf.NO_REVOCATION.oid for extension in extensions)
+    access = [
+        one
+        for extension in extensions
+        if isinstance(extension.value, x509.AuthorityInformationAccess)
+        for one in extension.value
+    ]
+    _require(
+        all(one.access_method == AuthorityInformationAccessOID.CA_ISSUERS for one in access),
+        "authority information access has an OCSP responder, which there is none of (RFC 9608 §4)",
+    )
     points = any(isinstance(extension.value, x509.CRLDistributionPoints) for extension in extensions)
     _require(unrevocable == (request.profile.revocation == "none"), "noRevAvail is not as the profile says")
     _require(points == (request.profile.revocation == "crl"), "the CRL distribution point is not as the profile says")
