@@ -28,7 +28,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from acme_ca.problems import Malformed
 
-REQUEST_TIME = 30.0  # seconds in which a request has to arrive whole, and an answer to be taken
+REQUEST_TIME = 10.0  # seconds in which a request has to arrive whole, and an answer to be taken
 GOODBYE_TIME = 1.0  # seconds a closing connection waits for the client to close too (RFC 9112 §9.6)
 REST_TIME = 0.05  # seconds a thread waits for the next request of its connection while others are idle
 HELD_LIMIT = 65_536  # bytes of an answer that are gathered into one write
@@ -187,12 +187,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle(self, conn: Connection) -> object:
         """Serve a connection: its request, and the next one when it comes at once."""
+        if not conn.initialized:
+            if not self._greet(conn):
+                conn.finish()
+                return False
+            if self.cfg.is_ssl and not conn.speaks_again(REST_TIME):
+                return True  # as after an answer: it waits for its request without a thread
         outcome = super().handle(conn)
         while outcome is True and self.alive and self._has_idle_threads() and conn.speaks_again(REST_TIME):
             outcome = super().handle(conn)
         if outcome is False:
             conn.finish()
         return outcome
+
+    def _greet(self, conn: Connection) -> bool:
+        """Shake hands on a new connection; False when it ended over that."""
+        try:
+            conn.init()
+        except ssl.SSLError as error:
+            self.handle_error(None, conn.sock, conn.client, error)
+            return False
+        except OSError:
+            return False  # the client left, or took too long
+        return True
 
     def handle_request(self, req: Any, conn: Connection) -> object:  # noqa: ANN401 - gunicorn's request
         """Answer a request with one write."""

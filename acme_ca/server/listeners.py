@@ -108,6 +108,7 @@ def settings(
         "control_socket_disable": True,
         "logger_class": Log,
         "post_worker_init": lambda _worker: ready(),
+        "worker_exit": lambda _master, worker: _let_go(worker),
         "child_exit": lambda _master, worker: metrics.child_exit(worker.pid),
         "proc_name": "acme-ca",
     }
@@ -125,6 +126,13 @@ def _tls_settings(certificate: Path) -> dict[str, Any]:
         "do_handshake_on_connect": False,  # a thread shakes hands, not the accept loop
         "ssl_context": lambda _config, _default: contexts.current(),
     }
+
+
+def _let_go(worker: object) -> None:
+    """Close the application of a worker that ends; gunicorn calls this in the master too, where there is none."""
+    application = getattr(worker, "wsgi", None)
+    if application is not None:
+        application.close()
 
 
 def _connections() -> int:

@@ -140,7 +140,12 @@ class Supervisor:
             self._rehearse(self._config)
         except ServiceUnavailable as problem:
             log.warning("serve.starts_without", reason=problem.detail)  # the children wait for it to come back
-        self._current = self._raise(self._config)
+        try:
+            self._current = self._raise(self._config)
+        except StartError:
+            if self._signals.ask_to_stop:
+                return
+            raise
         self._accepted()
         self._notify("READY=1")
         try:
