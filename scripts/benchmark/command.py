@@ -32,6 +32,7 @@ class Options:
     rounds: int
     peers: tuple[str, ...]
     without_us: bool
+    acme_ca: Path | None
     directory: str | None
     ca: Path | None
     pids: tuple[int, ...]
@@ -46,7 +47,7 @@ class Options:
         """Whom to measure; ours is first. Raises click.UsageError."""
         peers: list[Server] = [PEERS[name]() for name in self.peers]
         if not self.directory:
-            return peers if self.without_us else [AcmeCa(), *peers]
+            return peers if self.without_us else [AcmeCa(self.acme_ca), *peers]
         if not self.ca:
             raise click.UsageError("--directory needs --ca, the roots of the server's TLS certificate")
         if peers:
@@ -82,6 +83,9 @@ def _peer_names(_context: click.Context, _option: click.Parameter, value: str) -
     "--peers", callback=_peer_names, default="", help=f"To measure beside us, comma separated: {','.join(PEERS)}."
 )
 @click.option("--without-us", is_flag=True, help="Measure the peers only.")
+@click.option(
+    "--acme-ca", type=click.Path(path_type=Path, exists=True), help="Measure another acme-ca command than ours."
+)
 @click.option("--directory", help="Measure a server that runs already: its directory's URL.")
 @click.option("--ca", type=click.Path(path_type=Path, exists=True), help="With --directory: its TLS roots (PEM).")
 @click.option("--pid", "pids", type=int, multiple=True, help="With --directory: its processes, for their CPU time.")

@@ -18,14 +18,17 @@ _ENVIRONMENT, _, _DOMAIN = ZONE.partition(".")
 
 
 class AcmeCa(Server):
-    """acme-ca of this checkout, as `acme-ca init` sets it up; only the loopback addresses are allowed besides."""
+    """acme-ca of this checkout, or another one: as `acme-ca init` sets it up, and with loopback addresses allowed."""
 
     name = "acme-ca"
 
+    def __init__(self, program: Path | None = None) -> None:
+        self._chosen = program
+
     def install(self, cache: Path) -> None:
-        """Find it."""
+        """Find it: the chosen one, or the one of this Python."""
         del cache
-        beside = Path(sys.executable).parent / "acme-ca"
+        beside = self._chosen or Path(sys.executable).parent / "acme-ca"
         found = str(beside) if beside.exists() else shutil.which("acme-ca")
         if not found:
             raise UnavailableError("the command acme-ca is missing; scripts/setup installs it")

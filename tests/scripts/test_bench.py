@@ -295,3 +295,18 @@ class TestWholeRuns:
         answer = bench("--without-us", "--peers", "pebble", "--cache", tmp_path, path="/nowhere")
         assert answer.returncode == 1
         assert "pebble: not measured: the command apt-get is missing" in answer.stdout
+
+    def test_every_mode_runs_against_our_server_without_an_error(self) -> None:
+        modes = ("nonce", "new-order", "full", "reuse")
+        answer = bench(
+            *(part for mode in modes for part in ("--mode", mode)), "--clients", "2", "--count", "4", "--json"
+        )
+        told = json.loads(answer.stdout)
+        assert answer.returncode == 0, told
+        assert [(run["mode"], run["operations"], run["errors"]) for run in told["runs"]] == [
+            (mode, 4, {}) for mode in modes
+        ]
+        full, reuse = told["runs"][2:]
+        assert full["counters"]["certificates_checked"] == 2  # the first of each client
+        assert reuse["counters"]["ready_at_once"] == 4
+        assert all(run["server_cpu_ms"] > 0 for run in told["runs"][1:])
