@@ -40,13 +40,13 @@ def answer(client: AcmeClient, website: WebServer, authorization: str, status: i
 def submit(ca: RunningCa, client: AcmeClient, authorization: str, kind: str = "http-01") -> dict[str, Any]:
     """Submit a challenge; the challenge once it was looked at, which may be after the answer on a busy machine."""
     client.ok(f"{authorization}/{kind}", {})
-    rows.settle(ca.authority)
+    rows.settle(ca.authority.database)
     return client.get(f"{authorization}/{kind}")
 
 
 def retry(ca: RunningCa) -> int:
     """What the worker does once the backoff is over."""
-    rows.hasten(ca.authority)
+    rows.hasten(ca.authority.database)
     return validation.resume_due(ca.authority)
 
 
@@ -101,7 +101,7 @@ def test_proof_makes_valid_and_is_told(client: AcmeClient, website: WebServer, c
     answer_well(client, website, url)
     response = client.ok(f"{url}/http-01", {})
     assert f'<{url}>;rel="up"' in response.headers.getlist("Link")
-    rows.settle(ca.authority)
+    rows.settle(ca.authority.database)
     proved = client.get(f"{url}/http-01")
     assert proved["status"] == "valid"
     assert proved["validated"].endswith("Z")
@@ -120,7 +120,7 @@ def test_proof_is_kept_as_evidence(client: AcmeClient, website: WebServer, ca: R
     answer_well(client, website, url)
     submit(ca, client, url)
     query = "SELECT details FROM audit_events WHERE event = 'authorization.valid' AND subject = :id"
-    (event,) = rows.select(ca.authority, query, id=rows.id_of(url))
+    (event,) = rows.select(ca.authority.database, query, id=rows.id_of(url))
     details = json.loads(event.details)
     assert details["identifier"] == f"dns:{NAME}"
     assert details["challenge"] == "http-01"
@@ -207,7 +207,7 @@ def test_silence_ends_with_patience_and_tells_every_attempt(
     answer(client, website, url, 503)
     submit(ca, client, url)
     retry(ca)
-    rows.change(ca.authority, "UPDATE authorizations SET submitted_at = :then", then=rows.LONG_AGO)
+    rows.change(ca.authority.database, "UPDATE authorizations SET submitted_at = :then", then=rows.LONG_AGO)
     retry(ca)
     challenge = client.get(f"{url}/http-01")
     assert challenge["status"] == "invalid"
@@ -291,7 +291,7 @@ def test_no_other_status_can_be_set(client: AcmeClient, payload: dict[str, Any])
 def test_expired_pending_authorization_is_invalid(client: AcmeClient, website: WebServer, ca: RunningCa) -> None:
     order, url = ordered(client)
     answer_well(client, website, url)
-    rows.expire(ca.authority, "authorizations", url)
+    rows.expire(ca.authority.database, "authorizations", url)
     assert submit(ca, client, url)["status"] == "pending"
     assert website.requests == []
     assert client.get(url)["status"] == "invalid"
@@ -302,7 +302,7 @@ def test_expired_valid_authorization_is_not_used_again(client: AcmeClient, websi
     issue(client, website, [NAME])
     ready_url, ready = client.order([NAME])
     url = ready["authorizations"][0]
-    rows.expire(ca.authority, "authorizations", url)
+    rows.expire(ca.authority.database, "authorizations", url)
     assert client.get(url)["status"] == "expired"
     assert client.get(ready_url)["status"] == "invalid"
     assert client.finalize(ready, make_csr([NAME])).status_code == 403
@@ -314,7 +314,7 @@ def test_proof_after_expiry_is_in_vain(client: AcmeClient, website: WebServer, c
     _, url = ordered(client)
     answer(client, website, url, 503)
     submit(ca, client, url)
-    rows.expire(ca.authority, "authorizations", url)
+    rows.expire(ca.authority.database, "authorizations", url)
     assert client.get(url)["status"] == "invalid"
     answer_well(client, website, url)
     assert retry(ca) == 1
@@ -345,7 +345,7 @@ def bring(ca: RunningCa, client: AcmeClient, website: WebServer, state: str) -> 
     if state == "deactivated":
         client.ok(url, {"status": "deactivated"})
     if state.startswith("expired"):
-        rows.expire(ca.authority, "authorizations", url)
+        rows.expire(ca.authority.database, "authorizations", url)
     return url
 
 

@@ -7,21 +7,21 @@ from typing import Any
 
 from sqlalchemy import text
 
-from acme_ca.authority import Authority
+from acme_ca.db import Database
 from tests.support.acme_client import AcmeClient
 
 LONG_AGO = "2020-01-01 00:00:00.000000"  # as SQLite keeps times
 
 
-def select(authority: Authority, query: str, **values: object) -> list[Any]:
+def select(database: Database, query: str, **values: object) -> list[Any]:
     """The rows that a query finds."""
-    with authority.database.read() as connection:
+    with database.read() as connection:
         return list(connection.execute(text(query), values))
 
 
-def change(authority: Authority, statement: str, **values: object) -> None:
+def change(database: Database, statement: str, **values: object) -> None:
     """Change rows behind the CA's back."""
-    with authority.database.write() as connection:
+    with database.write() as connection:
         connection.execute(text(statement), values)
 
 
@@ -30,33 +30,33 @@ def id_of(url: str) -> str:
     return url.rpartition("/")[2]
 
 
-def expire(authority: Authority, table: str, url: str) -> None:
+def expire(database: Database, table: str, url: str) -> None:
     """Let an order or authorization be past its time."""
-    change(authority, f"UPDATE {table} SET expires_at = :then WHERE id = :id", then=LONG_AGO, id=id_of(url))
+    change(database, f"UPDATE {table} SET expires_at = :then WHERE id = :id", then=LONG_AGO, id=id_of(url))
 
 
-def hasten(authority: Authority) -> None:
+def hasten(database: Database) -> None:
     """Let all backoffs and leases be over."""
     for table in ("authorizations", "orders"):
-        change(authority, f"UPDATE {table} SET due_at = :then WHERE due_at IS NOT NULL", then=LONG_AGO)
+        change(database, f"UPDATE {table} SET due_at = :then WHERE due_at IS NOT NULL", then=LONG_AGO)
 
 
-def settle(authority: Authority) -> None:
+def settle(database: Database) -> None:
     """Wait until every validation that was begun has an outcome, be it that it is to be repeated."""
-    while select(authority, "SELECT id FROM authorizations WHERE due_at IS NOT NULL AND claimed_by IS NOT NULL"):
+    while select(database, "SELECT id FROM authorizations WHERE due_at IS NOT NULL AND claimed_by IS NOT NULL"):
         time.sleep(0.005)
 
 
-def everything(authority: Authority) -> dict[str, list[Any]]:
+def everything(database: Database) -> dict[str, list[Any]]:
     """All that the CA keeps and a client could change."""
     tables = ("accounts", "audit_events", "authorizations", "blocked_keys", "certificates", "external_keys", "orders")
-    return {table: select(authority, f"SELECT * FROM {table} ORDER BY 1") for table in tables}
+    return {table: select(database, f"SELECT * FROM {table} ORDER BY 1") for table in tables}
 
 
-def serials(authority: Authority, client: AcmeClient) -> dict[str, str]:
+def serials(database: Database, client: AcmeClient) -> dict[str, str]:
     """The ledger's lines of a client: status by serial."""
     rows = select(
-        authority,
+        database,
         "SELECT serial, status FROM certificates WHERE account_id = :account",
         account=id_of(str(client.signer.kid)),
     )
