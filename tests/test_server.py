@@ -20,10 +20,12 @@ from acme_ca.services import listener
 from tests.support import web
 from tests.support.acme_client import make_csr
 from tests.support.jws import b64
-from tests.support.server import Server, eventually, prepare, serving
+from tests.support.server import PATIENCE, Server, eventually, prepare, serving
 from tests.support.web import WebServer
 
 NEW_NONCE = "/acme/test/newNonce"
+
+pytestmark = pytest.mark.timeout(400)  # a server is four Python processes that start at once, beside other tests
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ class TestSigterm:
                 assert status.startswith("HTTP/1.1 200")
                 assert json.loads(document)["status"] == "valid"
                 assert server.process is not None
-                assert server.process.wait(60) == 0
+                assert server.process.wait(PATIENCE) == 0
 
     def test_ends_every_process(self, own_server: Server) -> None:
         everyone = own_server.processes()
@@ -212,7 +214,7 @@ class TestProcesses:
         everyone = own_server.processes()
         assert len(everyone) == 6
         own_server.stop(signal.SIGKILL)
-        assert psutil.wait_procs(everyone, timeout=60)[1] == []
+        assert psutil.wait_procs(everyone, timeout=PATIENCE)[1] == []
 
     def test_a_taken_port_is_said_at_the_start(self, tmp_path: Path) -> None:
         prepared = prepare(tmp_path)

@@ -27,7 +27,7 @@ from acme_ca.server.signals import RELOAD, STOP, Signals
 from acme_ca.server.sockets import Listening, listen
 from acme_ca.services import listener
 
-STARTING = 60.0  # seconds in which children have to be ready
+STARTING = 120.0  # seconds in which children have to be ready; a busy host takes its time
 RENEWAL_CHECK = 60.0  # seconds between looks at the listener's certificate
 BACKOFF_FIRST, BACKOFF_MAX = 0.5, 30.0  # seconds before a child that died is started again, doubling
 SETTLED = 60.0  # seconds after which a child that dies counts as having worked

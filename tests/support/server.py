@@ -33,7 +33,7 @@ from tests.support.ca import make_ca_files
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-PATIENCE = 60.0  # seconds; only a server that hangs takes so long
+PATIENCE = 120.0  # seconds; only a server that hangs takes so long
 PAUSE = 0.05
 
 
