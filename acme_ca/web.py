@@ -85,13 +85,14 @@ def _begin() -> None:
     g.started = perf_counter()
     g.request_id = secrets.token_hex(8)
     g.problem = None
+    g.environment = ""  # a name from the path is only counted once it is known to exist
     logs.bind_request(g.request_id)
 
 
 def _end(response: Response) -> Response:
     seconds = perf_counter() - g.started
     endpoint = request.endpoint or "none"
-    environment = (request.view_args or {}).get("environment", "")
+    environment = g.environment
     response.headers["X-Request-Id"] = g.request_id
     metrics.HTTP_REQUESTS.labels(environment, endpoint, response.status_code).inc()
     metrics.HTTP_REQUEST_SECONDS.labels(environment, endpoint).observe(seconds)

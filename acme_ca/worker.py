@@ -15,7 +15,7 @@ import structlog
 from acme_ca import metrics
 from acme_ca.authority import Authority
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import issuance, nonces, orders, validation
+from acme_ca.services import issuance, nonces, orders, takeovers, validation
 
 SOON = 0.5  # seconds between looks at what became due
 NOW_AND_THEN = 60.0  # seconds between sweeps
@@ -43,6 +43,7 @@ def show_issuers(ca: Authority) -> int:
 
 
 JOBS = (
+    Job("takeovers", SOON, takeovers.release_dead),
     Job("validations", SOON, validation.resume_due),
     Job("issuances", SOON, issuance.resume_due),
     Job("orders", NOW_AND_THEN, orders.sweep),

@@ -10,6 +10,7 @@ import pytest
 
 from acme_ca.config import load
 from acme_ca.db import Database
+from acme_ca.migrations.upgrade import upgrade
 from tests.support import rows, web
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.issue import authorize, issue
@@ -39,7 +40,7 @@ def server(
         postgres: Postgres = request.getfixturevalue("postgres")
         prepared.edit("sqlite:///acme-ca.db", postgres.new_database())
         database = database_of(prepared)
-        database.upgrade()
+        upgrade(database)
         database.dispose()
     with serving(prepared.folder, prepared=prepared) as running:
         yield running

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flask import Response, request
+from flask import Response, g, request
 from pydantic import ValidationError
 
 from acme_ca import jose
@@ -127,6 +127,7 @@ class SignedFace:
         environment = self._ca.environments.get(name)
         if environment is None:
             raise NotFound(f"there is no environment {name[:64]!r}; there are {', '.join(self._ca.environments)}")
+        g.environment = name
         return environment
 
     def finish(self, response: Response) -> Response:

@@ -9,6 +9,7 @@ import click
 from acme_ca.cli.options import SETTINGS, config_option, load_or_refuse, refuse
 from acme_ca.config import Config
 from acme_ca.db import Database
+from acme_ca.migrations import upgrade as migrations
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.secret import SecretUnavailableError
 
@@ -31,7 +32,7 @@ def upgrade_or_refuse(config: Config) -> None:
     try:
         database = Database(config.database.url, config.database.reveal_password())
         try:
-            database.upgrade()
+            migrations.upgrade(database)
         finally:
             database.dispose()
     except SecretUnavailableError as error:

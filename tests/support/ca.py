@@ -15,6 +15,7 @@ from acme_ca.authority import Authority
 from acme_ca.cli import cli
 from acme_ca.config import Config
 from acme_ca.db import Database
+from acme_ca.migrations.upgrade import upgrade
 from tests.support.acme_client import AcmeClient
 
 URL = "https://localhost:8443"
@@ -57,7 +58,7 @@ def start_ca(settings: Config, database_url: str, state: Path) -> RunningCa:
     database = settings.database.model_copy(update={"url": database_url})
     settings = settings.model_copy(update={"database": database, "state": state})
     migration = Database(database_url)
-    migration.upgrade()
+    upgrade(migration)
     migration.dispose()
     authority = Authority(settings)
     app = create_app(authority, ("acme", "status"))

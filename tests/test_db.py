@@ -1,0 +1,53 @@
+"""The database and its tables, on each kind of database."""
+
+from __future__ import annotations
+
+import pytest
+
+from acme_ca import db
+from acme_ca.db import AlreadyThereError, Database
+from acme_ca.migrations.upgrade import newest, require_complete, upgrade
+from acme_ca.models import base
+from acme_ca.models.environment import SpentNonce
+from acme_ca.problems import ServiceUnavailable
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    """An upgraded database."""
+    found = Database(database_url)
+    upgrade(found)
+    return found
+
+
+def test_this_version_needs_the_newest_revision() -> None:
+    assert newest() == db.REVISION
+
+
+def test_migrations_make_the_tables_of_the_models(database: Database) -> None:
+    require_complete(database)
+    database.require_current()
+    upgrade(database)  # again, which changes nothing
+    database.dispose()
+
+
+def test_database_without_tables_is_refused_with_what_to_do(database_url: str) -> None:
+    database = Database(database_url)
+    with pytest.raises(RuntimeError, match="acme-ca db upgrade"):
+        database.require_current()
+    database.dispose()
+
+
+def test_failed_transaction_leaves_nothing(database: Database) -> None:
+    for again in (False, True):
+        with pytest.raises(AlreadyThereError), database.write() as connection:
+            base.insert(connection, SpentNonce(b"1"), SpentNonce(b"2"), SpentNonce(b"1"))
+        with database.read() as connection:
+            assert base.find(connection, SpentNonce, base.select(SpentNonce)) == [], again
+    database.dispose()
+
+
+def test_database_that_is_away_is_passing_trouble() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(ServiceUnavailable), database.read():
+        pass
