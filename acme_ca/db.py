@@ -139,7 +139,12 @@ def _engine(url: URL, pool_size: int, **options: Any) -> Engine:  # noqa: ANN401
 
 
 def _sqlite_engine(url: URL, pool_size: int, *, begin: str | None, synchronous: str) -> Engine:
-    engine = _engine(url, pool_size, connect_args={"isolation_level": None, "check_same_thread": False})
+    engine = _engine(
+        url,
+        pool_size,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+        pool_reset_on_return=None,  # each transaction was committed or rolled back by its block
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
@@ -158,6 +163,6 @@ def _sqlite_engine(url: URL, pool_size: int, *, begin: str | None, synchronous: 
         @event.listens_for(engine, "begin")
         def start(connection: Any) -> None:  # noqa: ANN401 - the driver's own connection
             # With the write lock taken at once, no transaction has to be repeated half-way (SQLITE_BUSY_SNAPSHOT).
-            connection.exec_driver_sql(begin)
+            connection.connection.driver_connection.execute(begin)
 
     return engine
