@@ -20,13 +20,13 @@ class CertificateStatus(StrEnum):
 
 
 def serial_text(serial: int) -> str:
-    """Return a serial number as the ledger and the logs write it: 32 lower-case hexadecimal digits or more."""
-    return f"{serial:032x}"
+    """Return a serial number as the ledger and the logs write it: 34 lower-case hexadecimal digits."""
+    return f"{serial:034x}"
 
 
 @dataclass(kw_only=True)
 class Certificate(Record):
-    """A line of the ledger, written before the key signs. `serial` is lower-case hexadecimal of 32 digits.
+    """A line of the ledger, written before the key signs. `serial` is lower-case hexadecimal of 34 digits.
 
     `key_sha256` is of the SubjectPublicKeyInfo; `replaced_by` is the order that replaces it (RFC 9773);
     `revocation_reason` is a code of RFC 5280 §5.3.1.

@@ -9,6 +9,7 @@ from acme_ca.problems import Malformed
 
 WINDOW_OPENS, WINDOW_CLOSES = 0.50, 0.67  # as fractions of the lifetime
 OPENING_SPREAD = 0.05  # of the lifetime: how much the serial moves the opening, so that renewals spread
+PAST_WINDOW = timedelta(minutes=1)  # Caddy takes one of a second for invalid, as no second can be chosen within it
 MAX_RETRY_AFTER = 6 * 3600  # seconds
 MAX_SERIAL = 21  # octets of a positive DER INTEGER of 20 octets
 
@@ -55,7 +56,7 @@ def window(not_before: datetime, not_after: datetime, serial: int) -> Window:
 
 def window_now(not_before: datetime, not_after: datetime) -> Window:
     """Return a window in the past: replace the certificate at once (it is revoked). §4.2."""
-    return Window(not_before, not_before + timedelta(seconds=1), retry_after(not_after - not_before))
+    return Window(not_before - PAST_WINDOW, not_before, retry_after(not_after - not_before))
 
 
 def retry_after(lifetime: timedelta) -> int:

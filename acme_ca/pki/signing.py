@@ -15,6 +15,8 @@ SigningKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519Private
 
 HashAlgorithm: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
+SERIAL_ENTROPY = 128  # bits
+
 _BY_CURVE: dict[str, HashAlgorithm] = {
     "secp256r1": hashes.SHA256(),
     "secp384r1": hashes.SHA384(),
@@ -30,5 +32,9 @@ def hash_for(key: SigningKey) -> HashAlgorithm | None:
 
 
 def new_serial() -> int:
-    """Return a random serial number of 128 bits, never zero: 17 octets in DER at most. RFC 5280 §4.1.2.2."""
-    return secrets.randbits(128) or 1
+    """Return a serial number of 17 octets: 128 random bits behind an octet of 1. RFC 5280 §4.1.2.2.
+
+    Without that octet every second serial would start with a zero octet in DER, for the sign. mod_md leaves it out of
+    the identifiers of RFC 9773 §4.1, and could renew only every second certificate.
+    """
+    return 1 << SERIAL_ENTROPY | secrets.randbits(SERIAL_ENTROPY)
