@@ -39,14 +39,14 @@ class Problem(Exception):
     def document(self) -> dict[str, Any]:
         """Render as the JSON object of RFC 9457, with the subproblems of RFC 8555 §6.7.1."""
         document: dict[str, Any] = {"type": URN + self.type, "detail": self.detail, "status": self.status}
-        if self.identifier is not None:
-            document["identifier"] = dict(self.identifier)
         if self.subproblems:
-            document["subproblems"] = [
-                {name: value for name, value in problem.document().items() if name != "status"}
-                for problem in self.subproblems
-            ]
+            document["subproblems"] = [problem.subdocument() for problem in self.subproblems]
         return document | dict(self.extra)
+
+    def subdocument(self) -> dict[str, Any]:
+        """Render as a subproblem, the only place where an `identifier` may stand. RFC 8555 §6.7.1."""
+        document = {"type": URN + self.type, "detail": self.detail}
+        return document if self.identifier is None else document | {"identifier": dict(self.identifier)}
 
 
 class AccountDoesNotExist(Problem):
