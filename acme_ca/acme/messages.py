@@ -1,7 +1,7 @@
 """The messages clients send, as frozen models: decoded once, here; unknown members are ignored. RFC 8555 §7.3."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -11,10 +11,13 @@ _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6}\d*)?([Z
 
 
 def _rfc3339(value: object) -> datetime:
-    """Read a time as RFC 3339 writes it; pydantic alone would take numbers and times without a zone too."""
+    """Read a time as RFC 3339 writes it, in UTC; pydantic alone would take numbers and times without a zone too."""
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise ValueError("not a time like 2026-01-31T12:00:00Z (RFC 3339)")
-    return datetime.fromisoformat(value.upper())
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except OverflowError as error:  # the zone leads out of the years 1 to 9999
+        raise ValueError("not a time that there is in UTC") from error
 
 
 Text = Annotated[str, Field(max_length=8192)]
