@@ -6,6 +6,7 @@ condition that the row still has the status that was read: a change by somebody 
 """
 
 import dataclasses
+import re
 import secrets
 import time
 import types
@@ -164,6 +165,9 @@ def update(connection: Connection, record: Record) -> None:
     if result.rowcount != 1:
         raise Contended
     loaded.update(changed)
+
+
+ID = re.compile(r"[0-9a-f]{26}")
 
 
 def new_id() -> str:

@@ -17,7 +17,7 @@ from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authoriz
 from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
-from acme_ca.problems import AlreadyReplaced
+from acme_ca.problems import AlreadyReplaced, Malformed
 
 PAGE = 100  # orders in one answer of the orders list
 KEPT = timedelta(days=1)  # how long an ended order or authorization can still be read
@@ -76,7 +76,12 @@ def get(ca: Authority, environment: Environment, signer: Signer, order_id: str) 
 
 
 def page(ca: Authority, environment: Environment, signer: Signer, after: str | None) -> tuple[list[str], str | None]:
-    """Return the ids of a page of the account's orders, newest first, and where the next page begins. §7.1.2.1."""
+    """Return the ids of a page of the account's orders, newest first, and where the next page begins. §7.1.2.1.
+
+    `after` is where another page ended; raises Malformed for anything else.
+    """
+    if after is not None and not base.ID.fullmatch(after):
+        raise Malformed("the cursor is not one of this list's; take the URL of the next page from the Link header")
     with ca.database.read() as connection:
         acting_account(connection, environment.name, signer)
         query = select(ORDERS.c.id).where(

@@ -65,7 +65,7 @@ def _ledger_line(connection: Connection, environment: Environment, certificate_d
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
         serial = certificate.serial_number
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise Malformed("certificate is not the base64url of a DER certificate") from error
     line = by_serial(connection, environment.name, serial, lock=True)
     if line is None or line.der != certificate.public_bytes(Encoding.DER):
