@@ -33,7 +33,7 @@ from acme_ca.pki.issuer import Issuer, new_serial
 from acme_ca.pki.leaf import LeafRequest
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
-from acme_ca.problems import BadCsr, Contended, NotFound, Problem, ServiceUnavailable, Unauthorized
+from acme_ca.problems import BadCsr, Contended, NotFound, OrderNotReady, Problem, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit
 
@@ -96,8 +96,9 @@ def certificate(
 
 def resume_due(ca: Authority) -> int:
     """Take over the issuances whose process died; return how many were."""
+    due_now = select(ORDERS.c.id).where(ORDERS.c.due_at <= clock.now(), ORDERS.c.environment.in_(ca.environments))
     with ca.database.read() as connection:
-        due = connection.scalars(select(ORDERS.c.id).where(ORDERS.c.due_at <= clock.now()).limit(DUE_BATCH)).all()
+        due = connection.scalars(due_now.limit(DUE_BATCH)).all()
     for order_id in due:
         claim = _claim_again(ca, order_id)
         if claim is not None:
@@ -125,10 +126,13 @@ def _claim(
     now = clock.now()
     requests.check_names(csr, order.names, ())
     decision = environment.policy.decide(Applicant(account.id, account.eab_label), order.names)
+    _check_proofs(decision, authorizations)
     environment.policy.check_profile(decision, order.profile)
     _check_key(connection, environment, decision, account, order, csr)
     profile = environment.profiles[order.profile]
-    not_before, not_after = validity(profile, now, decision.max_lifetime, order.not_before, order.not_after)
+    not_before, not_after = validity(
+        profile, now, decision.max_lifetime, order.not_before, order.not_after, asked_at=order.created_at
+    )
     issuer = environment.issuer(now, not_after - now)
     leaf = LeafRequest(
         identifiers=order.names,
@@ -154,6 +158,16 @@ def _claim(
             if (authorization.caa_checked_at or authorization.created_at) <= now - CAA_FRESH
         ),
     )
+
+
+def _check_proofs(decision: Decision, authorizations: Sequence[Authorization]) -> None:
+    """Refuse a name that was proved by a challenge type which policy, configured anew, does not allow for it."""
+    for authorization in authorizations:
+        if authorization.challenge not in decision.challenges[authorization.name]:
+            raise OrderNotReady(
+                f"{authorization.name} was proved by {authorization.challenge}, which is no longer allowed for it; "
+                "order the certificate anew"
+            )
 
 
 def _check_key(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority, Environment
@@ -124,12 +124,12 @@ def _claim(environment: Environment, authorization: Authorization, thumbprint: s
 
 def _claim_due(ca: Authority) -> list[Claim]:
     now = clock.now()
-    due = AUTHORIZATIONS.c.due_at <= now
+    due = and_(AUTHORIZATIONS.c.due_at <= now, AUTHORIZATIONS.c.environment.in_(ca.environments))
     with ca.database.read() as connection:  # a look first, so that an idle worker never takes the write turn
         if connection.scalar(select(AUTHORIZATIONS.c.id).where(due).limit(1)) is None:
             return []
-    statement = base.select(Authorization, due, AUTHORIZATIONS.c.environment.in_(ca.environments))
-    statement = statement.order_by(AUTHORIZATIONS.c.due_at).limit(DUE_BATCH).with_for_update(skip_locked=True)
+    statement = base.select(Authorization, due).order_by(AUTHORIZATIONS.c.due_at).limit(DUE_BATCH)
+    statement = statement.with_for_update(skip_locked=True)
     claims = []
     with ca.database.write() as connection:
         for authorization in base.find(connection, Authorization, statement):

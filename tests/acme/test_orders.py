@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from acme_ca.clock import rfc3339
 from tests.acme.conftest import MakeCa
+from tests.support import rows
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.ca import RunningCa
 from tests.support.issue import authorize, issue
@@ -264,3 +265,53 @@ def test_ip_address_gets_its_certificate(client: AcmeClient, make_ca: MakeCa, we
     assert authorization["identifier"] == {"type": "ip", "value": "127.0.0.1"}
     assert {challenge["type"] for challenge in authorization["challenges"]} == {"http-01", "tls-alpn-01"}
     authorize(client, website, order)
+
+
+def test_order_that_waited_for_its_proofs_keeps_the_start_it_asked_for(
+    client: AcmeClient, website: WebServer, ca: RunningCa
+) -> None:
+    url, order = client.order([NAME], notBefore=rfc3339(datetime.now(UTC)))
+    authorize(client, website, order)
+    ago = datetime.now(UTC) - timedelta(minutes=20)
+    rows.change(
+        ca.authority.database,
+        "UPDATE orders SET created_at = :ago, not_before = :ago WHERE id = :id",
+        ago=f"{ago:%Y-%m-%d %H:%M:%S.%f}",
+        id=rows.id_of(url),
+    )
+    finished = body_of(client.finalize(order, make_csr([NAME])))
+    leaf, _ = certificates(client.ok(finished["certificate"]).text)
+    assert leaf.not_valid_before_utc == ago.replace(microsecond=0)
+    assert leaf.not_valid_after_utc <= ago + timedelta(hours=1, minutes=1)
+
+
+def test_order_is_not_ready_without_the_authorization_of_each_name(
+    client: AcmeClient, website: WebServer, ca: RunningCa
+) -> None:
+    """As after sweeping, where an order waits for longer than one of its authorizations was valid."""
+    url, order = client.order([NAME, "b.test.localhost"])
+    authorize(client, website, order)
+    rows.change(
+        ca.authority.database,
+        "DELETE FROM authorizations WHERE id = :id",
+        id=rows.id_of(order["authorizations"][0]),
+    )
+    assert client.get(url)["status"] == "invalid"
+    refused = client.finalize(order, make_csr([NAME, "b.test.localhost"]))
+    assert body_of(refused)["type"].endswith(":orderNotReady")
+
+
+def test_policy_has_to_allow_the_challenge_that_proved_a_name_until_the_end(
+    make_ca: MakeCa, website: WebServer
+) -> None:
+    """The CA is configured anew between proof and finalize: what http-01 proved is good no longer."""
+    before = make_ca()
+    client = before.client().register()
+    _, order = client.order([NAME])
+    authorize(client, website, order)
+    after = make_ca(challenges=("dns-01",))
+    client.app = after.app
+    refused = client.finalize(order, make_csr([NAME]))
+    assert body_of(refused)["type"].endswith(":orderNotReady")
+    assert "http-01" in body_of(refused)["detail"]
+    assert client.order([NAME])[1]["status"] == "pending"
