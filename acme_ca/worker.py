@@ -64,10 +64,15 @@ def run(ca: Authority, stopping: threading.Event, jobs: tuple[Job, ...] = JOBS) 
 
 
 def _repeat(ca: Authority, job: Job, stopping: threading.Event) -> None:
-    failures = 0
+    pause = job.pace
     while not stopping.is_set():
-        failures = 0 if _attempt(ca, job) else failures + 1
-        stopping.wait(job.pace if failures == 0 else min(job.pace * 2.0**failures, max(job.pace, BACKOFF_MAX)))
+        pause = next_pause(job, pause, worked=_attempt(ca, job))
+        stopping.wait(pause)
+
+
+def next_pause(job: Job, pause: float, *, worked: bool) -> float:
+    """Return the seconds until a job is done again: its pace, or twice as long as last time while it fails."""
+    return job.pace if worked else min(2 * pause, max(job.pace, BACKOFF_MAX))
 
 
 def _attempt(ca: Authority, job: Job) -> bool:

@@ -82,3 +82,13 @@ def test_the_end_of_every_issuer_is_shown(ca: RunningCa) -> None:
             gauge = metrics.ISSUER_NOT_AFTER.labels(environment.name, issuer.id)
             assert gauge.collect()
             assert gauge._value.get() == issuer.certificate.not_valid_after_utc.timestamp()
+
+
+def test_a_job_that_fails_for_days_is_tried_on_and_on() -> None:
+    """The pause doubles up to a bound, however often (CVE-2025-55753 was such a counter)."""
+    job = worker.Job("failing", 0.5, lambda _ca: 0)
+    pause = job.pace
+    for _ in range(5000):
+        pause = worker.next_pause(job, pause, worked=False)
+    assert pause == worker.BACKOFF_MAX
+    assert worker.next_pause(job, pause, worked=True) == job.pace
