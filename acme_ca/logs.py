@@ -72,7 +72,11 @@ def _renderers(form: Literal["json", "console"]) -> list[Processor]:
     if form == "json":
         return [_add_time, structlog.processors.format_exc_info, _render_json]
     stamp = structlog.processors.TimeStamper("%H:%M:%S", utc=False, key="timestamp")
-    return [_add_level, stamp, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()), _encode]
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,  # rich's would show the variables of each frame: secrets
+    )
+    return [_add_level, stamp, renderer, _encode]
 
 
 def _add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

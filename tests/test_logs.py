@@ -133,3 +133,18 @@ def test_people_get_text(stream: io.BytesIO) -> None:
     assert "refused" in text
     assert "a.example" in text
     assert "hunter2" not in text
+
+
+def test_people_get_tracebacks_without_the_values_of_variables(stream: io.BytesIO) -> None:
+    def fail(mac_key: str) -> None:
+        raise ValueError(f"{len(mac_key)} characters")
+
+    logs.configure(Settings(format="console"), stream)
+    try:
+        fail("hunter" + "2")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    text = stream.getvalue().decode()
+    assert "7 characters" in text
+    assert "Traceback" in text
+    assert "hunter2" not in text
