@@ -1,5 +1,6 @@
 """A process of the generator: its clients, each in a thread of its own, and what they measured together."""
 
+import signal
 import threading
 import time
 from array import array
@@ -150,6 +151,7 @@ def run(task: Task, pipe: "Pipe[Any, Any]", done: MutableSequence[int]) -> None:
 
     `done` is shared memory: how many operations each client has finished, for the progress line.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     try:
         workers = {number: _Worker(task, number, key) for number, key in task.keys}
     except _FAILURES as error:

@@ -1,5 +1,6 @@
 """The command line of scripts/bench."""
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def main(**values: Any) -> None:  # noqa: ANN401 - click passes every option by 
 
     Without --directory it starts acme-ca on a throwaway state, and --peers beside it. Exits with 1 after errors.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers are ended in order
     options = Options(**values)
     servers = options.servers()
     ports, skipped = prepare(servers, options.cache, Ports(options.http_port, options.dns_port))

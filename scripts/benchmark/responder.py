@@ -5,6 +5,7 @@ tokens: a name begins with the number of its client (see `name_of`), whose key's
 """
 
 import selectors
+import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -144,4 +145,5 @@ def run(
     sockets: tuple[socket.socket, socket.socket], control: "Pipe[object, object]", thumbprints: Mapping[int, str]
 ) -> None:
     """Be the responder's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     Responder(sockets, control, thumbprints).run()

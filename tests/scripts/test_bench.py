@@ -3,11 +3,13 @@
 import http.client
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -295,6 +297,18 @@ class TestWholeRuns:
         answer = bench("--without-us", "--peers", "pebble", "--cache", tmp_path, path="/nowhere")
         assert answer.returncode == 1
         assert "pebble: not measured: the command apt-get is missing" in answer.stdout
+
+    def test_told_to_end_it_ends_its_servers(self, tmp_path: Path) -> None:
+        """The temporary folder of a server goes only after its processes."""
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        command = [sys.executable, str(BENCH), "--duration", "60", "--clients", "1"]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            while not (logs := list(tmp_path.glob("acme-bench-*/serve.log"))) or not logs[0].stat().st_size:
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.terminate()
+            assert process.wait(60) == 128 + signal.SIGTERM
+        assert list(tmp_path.glob("acme-bench-*")) == []
 
     def test_every_mode_runs_against_our_server_without_an_error(self) -> None:
         modes = ("nonce", "new-order", "full", "reuse")
