@@ -244,6 +244,12 @@ class Unauthorized(Problem):
     status = 403
 
 
+class AccountEnded(Unauthorized):
+    """The account was deactivated or revoked. §7.3.6, which asks for this status code."""
+
+    status = 401
+
+
 class UnsupportedContact(Problem):
     """A contact URL has a scheme that is not supported. §7.3."""
 

@@ -80,11 +80,12 @@ def list_(config_path: Path, environment: str, as_json: bool) -> None:  # noqa: 
 @config_option
 @environment_option
 @click.argument("kid")
-def revoke(config_path: Path, environment: str, kid: str) -> None:
-    """Make a key unusable for further accounts. Accounts made with it stay."""
+@click.option("--keep-accounts", is_flag=True, help="Let the accounts that were made with it go on.")
+def revoke(config_path: Path, environment: str, kid: str, keep_accounts: bool) -> None:  # noqa: FBT001 - click passes it by name
+    """Make a key unusable, and end the accounts that were made with it."""
     with _database(config_path, environment) as (_, database):
-        external_keys.revoke(database, environment, kid)
-    click.echo(f"The key {kid} binds no more accounts.")
+        ended = external_keys.revoke(database, environment, kid, keep_accounts=keep_accounts)
+    click.echo(f"The key {kid} binds no more accounts; {ended} that it had bound were ended.")
 
 
 @contextmanager

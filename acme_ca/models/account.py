@@ -9,7 +9,7 @@ from sqlalchemy import Connection, UniqueConstraint
 
 from acme_ca.models import base
 from acme_ca.models.base import Record, new_id, table_of
-from acme_ca.problems import AccountDoesNotExist, Unauthorized
+from acme_ca.problems import AccountDoesNotExist, AccountEnded, Unauthorized
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,23 @@ class Account(Record):
     ended_at: datetime | None = None
 
     def require_valid(self) -> None:
-        """Raise Unauthorized unless the account may act. §7.3.6: a deactivated account can do nothing."""
+        """Raise AccountEnded unless the account may act. §7.3.6: a deactivated account can do nothing."""
         if self.status != AccountStatus.VALID:
-            raise Unauthorized(
+            raise AccountEnded(
                 f"this account is {self.status}: it can no longer be used; make a new one with a new key"
             )
 
     def deactivate(self, now: datetime) -> None:
         """End the account at its client's wish. §7.3.6."""
+        self._end(AccountStatus.DEACTIVATED, now)
+
+    def revoke(self, now: datetime) -> None:
+        """End the account at the server's wish."""
+        self._end(AccountStatus.REVOKED, now)
+
+    def _end(self, status: AccountStatus, now: datetime) -> None:
         self.require_valid()
-        self.status = AccountStatus.DEACTIVATED.value
+        self.status = status.value
         self.ended_at = now
 
 
@@ -65,7 +72,7 @@ table_of(Account, "accounts", UniqueConstraint("environment", "thumbprint"))
 def acting_account(connection: Connection, environment: str, signer: Signer, *, lock: bool = False) -> Account:
     """Return the signer's account as it stands now, in the caller's transaction.
 
-    Raises AccountDoesNotExist, or Unauthorized when it was ended or its key was changed in the meantime.
+    Raises AccountDoesNotExist, AccountEnded, or Unauthorized when its key was changed in the meantime.
     """
     account = base.get(connection, Account, signer.account_id, lock=lock)
     if account is None or account.environment != environment:

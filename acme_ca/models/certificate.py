@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Index, UniqueConstraint, bindparam, literal_c
 from acme_ca.models import base
 from acme_ca.models.base import Record, new_id, partial_index, table_of
 from acme_ca.problems import AlreadyRevoked
+from acme_ca.public_keys import PublicKey, spki_sha256
 
 
 class CertificateStatus(StrEnum):
@@ -93,6 +94,11 @@ BLOCKED_KEYS = table_of(BlockedKey, "blocked_keys")
 _BY_SERIAL = base.select(
     Certificate, CERTIFICATES.c.serial == bindparam("serial"), CERTIFICATES.c.environment == bindparam("environment")
 )
+
+
+def is_blocked(connection: Connection, key: PublicKey) -> bool:
+    """Whether a key was reported compromised."""
+    return base.get(connection, BlockedKey, spki_sha256(key)) is not None
 
 
 def by_serial(connection: Connection, environment: str, serial: int, *, lock: bool = False) -> Certificate | None:

@@ -13,9 +13,11 @@ from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk
 from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
+from acme_ca.models.certificate import is_blocked
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.problems import (
     AccountDoesNotExist,
+    BadPublicKey,
     Conflict,
     ExternalAccountRequired,
     InvalidContact,
@@ -64,7 +66,7 @@ def register(ca: Authority, environment: Environment, registration: Registration
     contact = _checked_contact(registration.contact)
     try:
         with ca.database.write(durable=True) as connection:
-            known = _by_key(connection, environment, registration.jwk)
+            known = _known(connection, environment, registration)
             if known is None:
                 account = _created(connection, environment, registration, contact)
     except AlreadyThereError:  # another request with the same key was first
@@ -124,6 +126,7 @@ def change_key(
         with ca.database.write(durable=True) as connection:
             account = acting_account(connection, environment.name, signer, lock=True)
             taken = _by_key(connection, environment, new)
+            _refuse_blocked(connection, new)
             if taken is None:
                 account.jwk, account.thumbprint = dict(new.json), new.thumbprint
                 base.update(connection, account)
@@ -150,6 +153,21 @@ def _by_key(connection: Connection, environment: Environment, jwk: Jwk) -> Accou
     return found[0] if found else None
 
 
+def _known(connection: Connection, environment: Environment, registration: Registration) -> Account | None:
+    """Return the account that has the key, also when it is made by a request that spends the same binding now."""
+    known = _by_key(connection, environment, registration.jwk)
+    if known is None and registration.external_account_binding is not None:
+        kid = jose.eab_kid(registration.external_account_binding)
+        if base.get(connection, ExternalKey, kid, lock=True) is not None:  # nobody else spends it from here on
+            known = _by_key(connection, environment, registration.jwk)
+    return known
+
+
+def _refuse_blocked(connection: Connection, jwk: Jwk) -> None:
+    if is_blocked(connection, jwk.key):
+        raise BadPublicKey("the key was reported compromised; make a new one")
+
+
 def _created(
     connection: Connection, environment: Environment, registration: Registration, contact: tuple[str, ...]
 ) -> Account:
@@ -160,6 +178,7 @@ def _created(
             "(termsOfServiceAgreed: true)",
             headers={"Link": f'<{environment.settings.terms_of_service}>;rel="terms-of-service"'},
         )
+    _refuse_blocked(connection, registration.jwk)
     key = _external_key(connection, environment, registration, now)
     account = Account(
         environment=environment.name,

@@ -4,10 +4,13 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import Connection
+
 from acme_ca import clock
 from acme_ca.db import Database
 from acme_ca.jose import b64url_encode
 from acme_ca.models import base
+from acme_ca.models.account import Account, AccountStatus
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.problems import NotFound
 from acme_ca.services import audit
@@ -58,14 +61,32 @@ def all_of(database: Database, environment: str) -> list[ExternalKey]:
         return base.find(connection, ExternalKey, statement)
 
 
-def revoke(database: Database, environment: str, kid: str) -> ExternalKey:
-    """Make a key unusable for further accounts; accounts made with it stay. Raises NotFound."""
+def revoke(database: Database, environment: str, kid: str, *, keep_accounts: bool = False) -> int:
+    """Make a key unusable and, unless they are kept, end its accounts; return how many ended. Raises NotFound."""
+    now = clock.now()
     with database.write(durable=True) as connection:
         key = base.get(connection, ExternalKey, kid, lock=True)
         if key is None or key.environment != environment:
             raise NotFound(f"environment {environment} has no external account key {kid}")
         if key.revoked_at is None:
-            key.revoked_at = clock.now()
+            key.revoked_at = now
             base.update(connection, key)
             audit.record(connection, environment, "external_key.revoked", kid)
-    return key
+        accounts = [] if keep_accounts else _accounts_of(connection, key)
+        for account in accounts:
+            account.revoke(now)
+            base.update(connection, account)
+            audit.record(connection, environment, "account.revoked", account.id, account_id=account.id, eab_kid=kid)
+    return len(accounts)
+
+
+def _accounts_of(connection: Connection, key: ExternalKey) -> list[Account]:
+    """Return the accounts that were made with a key and may still act, locked."""
+    columns = Account.table.c
+    made_with_it = base.select(
+        Account,
+        columns.environment == key.environment,
+        columns.eab_kid == key.kid,
+        columns.status == AccountStatus.VALID.value,
+    )
+    return base.find(connection, Account, made_with_it.with_for_update())

@@ -24,7 +24,7 @@ from acme_ca.jose import jwk_from_public_key
 from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account
 from acme_ca.models.authorization import Authorization
-from acme_ca.models.certificate import BlockedKey, Certificate, CertificateStatus, by_serial, serial_text
+from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, is_blocked, serial_text
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of, owned_order
 from acme_ca.pki import ari
 from acme_ca.pki import csr as requests
@@ -180,7 +180,7 @@ def _check_key(
     environment.policy.check_key(decision, csr.key_type)
     if jwk_from_public_key(csr.public_key).thumbprint == account.thumbprint:
         raise BadCsr("the CSR has the account's own key; a certificate needs a key of its own (RFC 8555 §11.1)")
-    if base.get(connection, BlockedKey, spki_sha256(csr.public_key)) is not None:
+    if is_blocked(connection, csr.public_key):
         raise BadCsr("the key was reported compromised; make a new one")
 
 

@@ -8,12 +8,13 @@ from sqlalchemy import Connection
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority, Environment
+from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk, jwk_from_public_key
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account
 from acme_ca.models.authorization import valid_authorizations
 from acme_ca.models.certificate import BlockedKey, Certificate, by_serial, serial_text
-from acme_ca.problems import BadPublicKey, BadRevocationReason, Malformed, NotFound, Unauthorized
+from acme_ca.problems import BadPublicKey, BadRevocationReason, Contended, Malformed, NotFound, Unauthorized
 from acme_ca.services import audit
 
 KEY_COMPROMISE = 1
@@ -37,27 +38,36 @@ def revoke(ca: Authority, environment: Environment, certificate_der: bytes, reas
     if reason not in REASONS:
         known = ", ".join(f"{code} ({name})" for code, name in REASONS.items())
         raise BadRevocationReason(f"reason {reason} cannot be given by a client; expected {known}")
-    now = clock.now()
-    with ca.database.write(durable=True) as connection:
-        line = _ledger_line(connection, environment, certificate_der)
-        owned = _require_entitled(connection, environment, line, revoker, now)
-        if reason == KEY_COMPROMISE and not owned:
-            raise BadRevocationReason("keyCompromise takes the certificate's own key or its account to report")
-        line.revoke(now, reason)
-        base.update(connection, line)
-        if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
-            base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
-        audit.record(
-            connection,
-            environment.name,
-            "certificate.revoked",
-            line.id,
-            account_id=revoker.account_id if isinstance(revoker, Signer) else None,
-            serial=line.serial,
-            reason=REASONS[reason],
-            by="account" if isinstance(revoker, Signer) else "certificate key",
-        )
+    try:
+        with ca.database.write(durable=True) as connection:
+            _revoke(connection, environment, certificate_der, reason, revoker)
+    except AlreadyThereError as error:  # the same key was reported at the same moment, of another certificate
+        raise Contended from error
     metrics.CERTIFICATES_REVOKED.labels(environment.name, REASONS[reason]).inc()
+
+
+def _revoke(
+    connection: Connection, environment: Environment, certificate_der: bytes, reason: int, revoker: Signer | Jwk
+) -> None:
+    now = clock.now()
+    line = _ledger_line(connection, environment, certificate_der)
+    owned = _require_entitled(connection, environment, line, revoker, now)
+    if reason == KEY_COMPROMISE and not owned:
+        raise BadRevocationReason("keyCompromise takes the certificate's own key or its account to report")
+    line.revoke(now, reason)
+    base.update(connection, line)
+    if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
+        base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
+    audit.record(
+        connection,
+        environment.name,
+        "certificate.revoked",
+        line.id,
+        account_id=revoker.account_id if isinstance(revoker, Signer) else None,
+        serial=line.serial,
+        reason=REASONS[reason],
+        by="account" if isinstance(revoker, Signer) else "certificate key",
+    )
 
 
 def _ledger_line(connection: Connection, environment: Environment, certificate_der: bytes) -> Certificate:

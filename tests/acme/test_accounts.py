@@ -6,6 +6,10 @@ from base64 import urlsafe_b64decode
 
 import pytest
 
+from acme_ca import clock
+from acme_ca.models import base
+from acme_ca.models.certificate import BlockedKey
+from acme_ca.public_keys import spki_sha256
 from acme_ca.services import external_keys
 from tests.acme.conftest import MakeCa
 from tests.support.acme_client import AcmeClient, body_of
@@ -88,10 +92,10 @@ def test_deactivated_account_can_do_nothing_more(client: AcmeClient) -> None:
         (client.url("newAuthz"), {"identifier": order_payload["identifiers"][0]}),
     ]
     for target, payload in attempts[:4] + attempts[5:]:
-        assert client.refused(target, payload)[::2] == ("unauthorized", 403), target
+        assert client.refused(target, payload)[::2] == ("unauthorized", 401), target  # §7.3.6
     bare = Signer(client.signer.key)
     refused = AcmeClient(client.app, client.base, bare).refused(client.url("newAccount"), {})
-    assert refused[::2] == ("unauthorized", 403)
+    assert refused[::2] == ("unauthorized", 401)
 
 
 def test_another_account_is_never_shown(ca: RunningCa) -> None:
@@ -234,3 +238,35 @@ def test_orders_are_listed_newest_first_and_paged(client: AcmeClient) -> None:
 
 def _secret(key: external_keys.NewKey) -> bytes:
     return urlsafe_b64decode(key.mac_key + "=")
+
+
+def test_account_ends_with_the_external_account_key_it_was_made_with(make_ca: MakeCa) -> None:
+    ca = make_ca()
+    database = ca.authority.database
+    revoked, other = (external_keys.create(database, "test", reusable=True) for _ in range(2))
+    clients = []
+    for key in (revoked, revoked, other):
+        client = ca.client()
+        client.register(externalAccountBinding=eab(key.kid, _secret(key), client.signer.key, client.url("newAccount")))
+        clients.append(client)
+    free = ca.client().register()
+    assert external_keys.revoke(database, "test", revoked.kid, keep_accounts=True) == 0
+    clients[0].order(["a.test.localhost"])
+    assert external_keys.revoke(database, "test", revoked.kid) == 2
+    payload = {"identifiers": [{"type": "dns", "value": "a.test.localhost"}]}
+    for client in clients[:2]:
+        assert client.refused(client.url("newOrder"), payload)[::2] == ("unauthorized", 401)
+    for client in (clients[2], free):
+        client.order(["a.test.localhost"])
+    assert external_keys.revoke(database, "test", revoked.kid) == 0
+
+
+def test_key_that_was_reported_compromised_gets_no_account(client: AcmeClient, ca: RunningCa) -> None:
+    bad = Signer.new()
+    key_sha256 = spki_sha256(bad.key.public_key())
+    with ca.authority.database.write() as connection:
+        base.insert(connection, BlockedKey(key_sha256=key_sha256, serial="1", blocked_at=clock.now()))
+    other = AcmeClient(client.app, client.base, bad)
+    assert other.refused(other.url("newAccount"), {})[::2] == ("badPublicKey", 400)
+    url = client.url("keyChange")
+    assert client.refused(url, client.signer.key_change(bad, url))[::2] == ("badPublicKey", 400)

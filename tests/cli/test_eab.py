@@ -33,6 +33,7 @@ def test_key_is_made_listed_and_revoked(run: Run) -> None:
     listed = json.loads(run("list", "--environment", "prod", "--json").output)
     assert [(row["kid"], row["label"], row["status"]) for row in listed] == [(made["kid"], "team-a", "usable")]
     assert made["mac_key"] not in run("list", "--environment", "prod").output
+    assert "0 that it had bound" in run("revoke", "--environment", "prod", "--keep-accounts", made["kid"]).output
     assert run("revoke", "--environment", "prod", made["kid"]).exit_code == 0
     assert json.loads(run("list", "--environment", "prod", "--json").output)[0]["status"] == "revoked"
 
