@@ -9,11 +9,15 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
+import structlog
 from sqlalchemy import bindparam, delete
 from sqlalchemy.dialects.postgresql import insert
 
 from acme_ca.db import Database, WriteTurn
 from acme_ca.models.environment import SpentNonce
+from acme_ca.problems import ServiceUnavailable
+
+log = structlog.get_logger(__name__)
 
 
 class SpentNonces(Protocol):
@@ -39,13 +43,20 @@ class SpentNoncesFile:
 
     def spend(self, nonce: bytes) -> bool:
         """Record the nonce as used; False when it was before."""
-        with self._turn():
-            return self._opened().execute("INSERT OR IGNORE INTO spent VALUES (?)", (nonce,)).rowcount == 1
+        return self._changed("INSERT OR IGNORE INTO spent VALUES (?)", nonce) == 1
 
     def forget(self, before: bytes) -> int:
         """Drop the records below `before`; return how many."""
-        with self._turn():
-            return self._opened().execute("DELETE FROM spent WHERE nonce < ?", (before,)).rowcount
+        return self._changed("DELETE FROM spent WHERE nonce < ?", before)
+
+    def _changed(self, statement: str, nonce: bytes) -> int:
+        """Return how many rows the statement changed; raises ServiceUnavailable when the file cannot be used."""
+        try:
+            with self._turn():
+                return self._opened().execute(statement, (nonce,)).rowcount
+        except (sqlite3.Error, OSError) as error:
+            log.warning("spent_nonces.failed", error=str(error))
+            raise ServiceUnavailable("the store of used nonces does not answer; repeat the request") from error
 
     def _opened(self) -> sqlite3.Connection:
         with self._opening:
