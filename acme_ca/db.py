@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from acme_ca.problems import Contended, ServiceUnavailable
@@ -25,6 +25,7 @@ REVISION = "0001"  # of the tables: the newest in migrations/versions, which a t
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 POOL_TIMEOUT = 10.0  # seconds to wait for a connection
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
+PASSING = (OperationalError, InternalError)  # the server is away; it is a standby that only reads
 
 
 class AlreadyThereError(Exception):
@@ -112,7 +113,7 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in SERIALIZATION_FAILURES:
             raise Contended from error
-        if isinstance(error, OperationalError) or error.connection_invalidated:
+        if isinstance(error, PASSING) or error.connection_invalidated:
             log.warning("database.failed", error=str(error.orig))
             raise ServiceUnavailable("the database does not answer; repeat the request") from error
         raise

@@ -51,3 +51,15 @@ def test_database_that_is_away_is_passing_trouble() -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(ServiceUnavailable), database.read():
         pass
+
+
+def test_server_that_only_reads_is_passing_trouble(postgres_url: str) -> None:
+    """As a standby does during a failover."""
+    database = Database(postgres_url)
+    upgrade(database)
+    with database.write() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {database.url.database} SET default_transaction_read_only = on")
+    database.dispose()
+    with pytest.raises(ServiceUnavailable), database.write() as connection:
+        base.insert(connection, SpentNonce(b"1"))
+    database.dispose()
