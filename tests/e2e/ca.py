@@ -26,7 +26,7 @@ OPEN, BOUND = "open", "bound"  # environments: accounts for everybody, and for t
 BRIEF = "brief"
 BRIEF_LIFETIME = 60
 
-# Backdated by half of itself, so that its renewal window opens at once: for clients that run on until it does.
+# Backdated by half of its length, so that its renewal window opens at once: for a client that runs on until it does.
 PROFILES = f"""
 [profile.{BRIEF}]
 description = "TLS server, a minute"

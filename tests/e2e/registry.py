@@ -10,6 +10,7 @@ from tests.e2e.drivers.certbot import Certbot, DebianCertbot
 from tests.e2e.drivers.dehydrated import Dehydrated
 from tests.e2e.drivers.lego import Lego
 from tests.e2e.drivers.library import Library
+from tests.e2e.drivers.mod_md import ModMd
 from tests.e2e.drivers.tasks import Lego5, NodeClient, XCrypto
 from tests.e2e.drivers.uacme import Uacme
 
@@ -21,6 +22,7 @@ CLIENTS: tuple[type[Client], ...] = (
     DebianCertbot,
     Lego,
     Caddy,
+    ModMd,
     Dehydrated,
     Uacme,
     AcmeTiny,

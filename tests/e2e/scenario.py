@@ -112,7 +112,8 @@ class Client(ABC):
 
     name: ClassVar[str]
     notes: ClassVar[str]  # for the reader of docs/clients.md: how it is made to work with a private CA
-    waits: ClassVar[bool] = False  # whether it runs on and decides by itself when to renew
+    waits: ClassVar[bool] = False  # whether it runs on until a certificate is due, in place of telling that none is
+    ari_profile: ClassVar[str | None] = None  # of the certificate whose renewal the CA asks for
     ordinary: ClassVar[Challenge] = "http-01"  # for the scenarios that are not about a challenge type
     cannot: ClassVar[Mapping[Scenario, str]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import checks
-from tests.e2e.ca import BRIEF, Ca
+from tests.e2e.ca import Ca
 from tests.e2e.registry import CLIENTS
 from tests.e2e.scenario import SCENARIOS, Challenge, Client, Issued, Scenario, Wish
 from tests.support.clients import FETCH
@@ -102,7 +102,7 @@ def test_renews(ca: Ca, at_home: Home, kind: type[Client], scenario: Scenario, t
 def test_renews_when_told(ca: Ca, at_home: Home, kind: type[Client], scenario: Scenario, tmp_path: Path) -> None:
     """A revoked certificate is to be renewed at once, says the CA; a fresh one is not, so it stays."""
     kind.version()
-    client, wish = at_home(kind), ordinary(ca, kind, scenario, BRIEF if kind.waits else None)
+    client, wish = at_home(kind), ordinary(ca, kind, scenario, kind.ari_profile)
     issued = client.issue(wish)
     before = issued.serial
     assert checks.revoke_by_key(ca.directory, ca.root, issued.leaf, issued.key) is None

@@ -29,9 +29,9 @@ CACHE = ROOT / ".cache" / "clients"
 FETCH = 600  # seconds for a package manager: lego 5 is compiled
 
 
-def debian_version(package: str) -> str:
+def debian_version(package: str, tool: str | None = None) -> str:
     """Tell the version of a client that Debian ships, without Debian's own revision."""
-    require_tool(package)
+    require_tool(tool or package)
     version = _output(["dpkg-query", "--show", "--showformat=${Version}", package])
     return version.rpartition(":")[2].partition("-")[0].partition("+")[0]
 

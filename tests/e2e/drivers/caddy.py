@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
+from tests.e2e.ca import BRIEF
 from tests.e2e.checks import is_ip
 from tests.e2e.scenario import PATIENCE, Client, Issued, Scenario, Wish, run
 from tests.support.tools import venv_tool
@@ -51,6 +52,9 @@ class Caddy(Client):
         "certificates of an hour, or they are renewed from their tenth minute on."
     )
     waits = True
+    ari_profile = (
+        BRIEF  # it asks again after what Retry-After says and not earlier, but knows the window from the start
+    )
     ordinary = "tls-alpn-01"
     cannot: ClassVar[Mapping[Scenario, str]] = {
         "dns-01": "needs a module for the DNS provider, of which the standard build has none",

@@ -100,7 +100,7 @@ class DebianCertbot(Certbot):
         **Certbot.cannot,
         "ip": "newer than it",
         "profile": "newer than it",
-        "ari": "newer than it; renews whatever has less than 30 days left",
+        "ari": "newer than it (renews whatever has less than 30 days left)",
     }
 
     @classmethod

@@ -26,7 +26,7 @@ class Dehydrated(Client):
         "dns-persist-01": "not implemented",
         "ip": "newer than it",
         "profile": "newer than it",
-        "ari": "not implemented; renews what has less than 30 days left",
+        "ari": "not implemented (renews what has less than 30 days left)",
         "rollover": "no command for it",
     }
 

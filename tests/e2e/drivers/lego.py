@@ -19,7 +19,7 @@ class Lego(Client):
     notes = "`LEGO_CA_CERTIFICATES` names the root. `--dns.disable-cp` where it cannot reach the zone's own servers."
     cannot: ClassVar[Mapping[Scenario, str]] = {
         "dns-persist-01": "newer than it",
-        "ip": "newer than it: sends addresses as dns names",
+        "ip": "newer than it (sends addresses as dns names)",
         "profile": "newer than it",
         "ari": "newer than it",
         "rollover": "no command for it",

@@ -31,7 +31,7 @@ class Uacme(Client):
     cannot: ClassVar[Mapping[Scenario, str]] = {
         "dns-persist-01": "not implemented",
         "profile": "newer than it",
-        "ari": "newer than it; renews what has less than 30 days left",
+        "ari": "newer than it (renews what has less than 30 days left)",
     }
 
     @classmethod
