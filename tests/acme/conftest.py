@@ -41,13 +41,15 @@ def nameserver() -> Iterator[dns.Running]:
 
 @pytest.fixture
 def make_ca(ca_settings: Config, tmp_path: Path, sqlite_url: str, website: WebServer) -> Iterator[MakeCa]:
-    """Return a CA whose environment `test` has some settings changed; `database_url` to choose the database."""
+    """Return a CA whose environment `test` has some settings changed; all of them validate at the test's website."""
     running: list[RunningCa] = []
 
     def make(*, database_url: str = sqlite_url, validation: dict[str, Any] | None = None, **changes: Any) -> RunningCa:  # noqa: ANN401 - settings of any kind
         network = ca_settings.environment["test"].validation
         changed = network.model_copy(update={"http_port": website.port, "timeout": 2.0, **(validation or {})})
-        settings = with_environment(ca_settings, "test", validation=changed, **changes)
+        settings = ca_settings
+        for name in ca_settings.environment:
+            settings = with_environment(settings, name, validation=changed, **(changes if name == "test" else {}))
         running.append(start_ca(settings, database_url, tmp_path / "state"))
         return running[-1]
 
