@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from acme_ca import logs, metrics, problems
@@ -46,18 +47,32 @@ class InFlight:
 IN_FLIGHT = InFlight()
 
 
+class Answer(Response):
+    """An answer whose headers are final: its body is there, with its length, and its URLs are absolute ASCII."""
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:  # noqa: ANN401, ARG002 - the base class's signature
+        """Return the headers as they are; Werkzeug would parse and rebuild each Location."""
+        return self.headers
+
+
 class Application(Flask):
     """A Flask application that counts its requests in flight."""
+
+    response_class = Answer
 
     def wsgi_app(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - the WSGI interface
         """Answer a request."""
         with IN_FLIGHT():
             return super().wsgi_app(environ, start_response)
 
+    def ensure_sync(self, func: Any) -> Any:  # noqa: ANN401 - Flask's own signature
+        """Return the function: no view here is a coroutine, which Flask would find out for each request."""
+        return func
+
 
 def json_response(body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a JSON object."""
-    return Response(json.dumps(body), status, headers, content_type="application/json")
+    return Answer(json.dumps(body), status, headers, content_type="application/json")
 
 
 def install(app: Flask) -> None:
@@ -78,7 +93,7 @@ def problem_response(problem: Problem) -> Response:
     g.problem = problem
     document = problem.document() | {"instance": f"urn:request:{g.request_id}"}
     headers = {"Cache-Control": "no-store", **problem.headers}
-    return Response(json.dumps(document), problem.status, headers, content_type="application/problem+json")
+    return Answer(json.dumps(document), problem.status, headers, content_type="application/problem+json")
 
 
 def _begin() -> None:

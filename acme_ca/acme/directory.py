@@ -7,7 +7,7 @@ from flask import Response, request
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges.dnspersist01 import MAX_ISSUERS, account_hash_prefix
 from acme_ca.services import nonces
-from acme_ca.web import json_response
+from acme_ca.web import Answer, json_response
 
 RESOURCES = ("newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo")
 
@@ -22,7 +22,7 @@ def directory(_ca: Authority, environment: Environment) -> Response:
 def new_nonce(_ca: Authority, environment: Environment) -> Response:
     """Return a nonce: 200 to HEAD, 204 to GET. §7.2."""
     headers = {"Replay-Nonce": nonces.issue(environment), "Cache-Control": "no-store"}
-    return Response(status=200 if request.method == "HEAD" else 204, headers=headers)
+    return Answer("", headers=headers) if request.method == "HEAD" else Answer(status=204, headers=headers)
 
 
 def _meta(environment: Environment) -> dict[str, Any]:

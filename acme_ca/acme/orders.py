@@ -12,7 +12,7 @@ from acme_ca.jose import b64url_decode
 from acme_ca.models.order import OrderView
 from acme_ca.problems import NotFound
 from acme_ca.services import issuance, orders
-from acme_ca.web import json_response
+from acme_ca.web import Answer, json_response
 
 RETRY_AFTER = "1"  # seconds; some clients read whole seconds only, and wait 5 where it is missing
 
@@ -48,7 +48,7 @@ def certificate(asked: SignedRequest, id_: str, number: int = 0) -> Response:
     leaf, issuer = issuance.certificate(asked.ca, asked.environment, asked.account(), id_)
     if number > len(issuer.alternates):
         raise NotFound(f"certificate {id_} has {len(issuer.alternates)} alternate chains")
-    response = Response(issuer.pem_chain(leaf, number), content_type="application/pem-certificate-chain")
+    response = Answer(issuer.pem_chain(leaf, number), content_type="application/pem-certificate-chain")
     url = f"{asked.environment.url}/certificate/{id_}"
     for other in range(len(issuer.alternates) + 1):
         if other != number:
