@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -23,6 +24,11 @@ def change(database: Database, statement: str, **values: object) -> None:
     """Change rows behind the CA's back."""
     with database.write() as connection:
         connection.execute(text(statement), values)
+
+
+def hours_ago(hours: float) -> str:
+    """A moment in the past, as SQLite keeps times."""
+    return (datetime.now(UTC) - timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def id_of(url: str) -> str:
