@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 import pytest
 
-from acme_ca.services import validation
 from tests.acme.conftest import MakeCa
-from tests.support import dns, rows
+from tests.support import rows
 from tests.support.acme_client import URN, AcmeClient, body_of, make_csr
 from tests.support.ca import RunningCa
-from tests.support.issue import authorize, issue
-from tests.support.jws import b64
-from tests.support.web import WELL_KNOWN, WebServer, reply
+from tests.support.challenges import NAME, answer, answer_well, ordered, retry, submit
+from tests.support.issue import issue
+from tests.support.web import WELL_KNOWN, WebServer
 
-NAME = "a.test.localhost"
 IDENTIFIER = {"type": "dns", "value": NAME}
-CORP = {"zones": ("corp.example",), "policy": [{"name": "corp", "dns": [".corp.example"], "wildcards": True}]}
-
-
-def ordered(client: AcmeClient, name: str = NAME) -> tuple[str, str]:
-    """A new order's URL and its authorization's."""
-    url, order = client.order([name])
-    return url, order["authorizations"][0]
-
-
-def answer_well(client: AcmeClient, website: WebServer, authorization: str) -> None:
-    token = client.get(authorization)["challenges"][0]["token"]
-    website.token(token, client.key_authorization(token))
-
-
-def answer(client: AcmeClient, website: WebServer, authorization: str, status: int, body: bytes = b"") -> None:
-    website.raw(WELL_KNOWN + client.get(authorization)["challenges"][0]["token"], reply(status, body))
-
-
-def submit(ca: RunningCa, client: AcmeClient, authorization: str, kind: str = "http-01") -> dict[str, Any]:
-    """Submit a challenge; the challenge once it was looked at, which may be after the answer on a busy machine."""
-    client.ok(f"{authorization}/{kind}", {})
-    rows.settle(ca.authority.database)
-    return client.get(f"{authorization}/{kind}")
-
-
-def retry(ca: RunningCa) -> int:
-    """What the worker does once the backoff is over."""
-    rows.hasten(ca.authority.database)
-    return validation.resume_due(ca.authority)
 
 
 def test_authorization_offers_challenges_that_share_a_token(client: AcmeClient) -> None:
@@ -390,80 +358,3 @@ def test_proof_of_another_account_is_no_proof(ca: RunningCa, website: WebServer)
     token = bob.get(url)["challenges"][0]["token"]
     website.token(token, alice.key_authorization(token))
     assert submit(ca, bob, url)["status"] == "invalid"
-
-
-def test_new_authorization_is_good_for_an_order(client: AcmeClient, website: WebServer) -> None:
-    response = client.ok(client.url("newAuthz"), {"identifier": IDENTIFIER}, status=201)
-    url = response.headers["Location"]
-    assert body_of(response) == client.get(url)
-    assert client.ok(client.url("newAuthz"), {"identifier": IDENTIFIER}, status=201).headers["Location"] != url
-    authorize(client, website, {"authorizations": [url]})
-    again = client.ok(client.url("newAuthz"), {"identifier": IDENTIFIER}, status=200)
-    assert again.headers["Location"] == url
-    _, order = client.order([NAME])
-    assert order["status"] == "ready"
-    assert order["authorizations"] == [url]
-
-
-@pytest.mark.parametrize(
-    ("identifier", "kind"),
-    [
-        ({"type": "dns", "value": f"*.{NAME}"}, "malformed"),
-        ({"type": "dns", "value": "www.example.com"}, "rejectedIdentifier"),
-        ({"type": "dns", "value": ""}, "malformed"),
-        ({"type": "dns", "value": "a..b"}, "malformed"),
-        ({"type": "email", "value": "a@b"}, "unsupportedIdentifier"),
-        ({"type": "ip", "value": "10.1.1.1"}, "rejectedIdentifier"),
-        ({"type": "dns"}, "malformed"),
-        (None, "malformed"),
-    ],
-)
-def test_new_authorization_that_cannot_be_is_refused(client: AcmeClient, identifier: object, kind: str) -> None:
-    assert client.refused(client.url("newAuthz"), {"identifier": identifier})[0] == kind
-
-
-@pytest.fixture
-def corp(make_ca: MakeCa, nameserver: dns.Running) -> RunningCa:
-    """A CA for corp.example that asks the test's name server."""
-    return make_ca(**CORP, validation={"resolvers": [f"127.0.0.1:{nameserver.port}"]})
-
-
-def test_caa_refuses_what_was_proved(corp: RunningCa, website: WebServer, nameserver: dns.Running) -> None:
-    nameserver.server.caa("corp.example", '0 issue "other.example"')
-    client = corp.client().register()
-    order, url = ordered(client, "www.corp.example")
-    answer_well(client, website, url)
-    challenge = submit(corp, client, url)
-    assert challenge["status"] == "invalid"
-    assert challenge["error"]["type"] == f"{URN}caa"
-    assert "other.example" in challenge["error"]["detail"]
-    assert client.get(order)["status"] == "invalid"
-    assert client.get(order)["error"]["type"] == f"{URN}caa"
-
-
-def test_caa_that_cannot_be_looked_up_is_silence(corp: RunningCa, website: WebServer, nameserver: dns.Running) -> None:
-    nameserver.server.fail("servfail", "www.corp.example", "CAA")
-    client = corp.client().register()
-    _, url = ordered(client, "www.corp.example")
-    answer_well(client, website, url)
-    assert submit(corp, client, url)["status"] == "processing"
-    nameserver.server.faults.clear()
-    retry(corp)
-    assert client.get(url)["status"] == "valid"
-
-
-def test_wildcard_and_its_base_are_two_proofs(corp: RunningCa, nameserver: dns.Running) -> None:
-    """Both have their TXT record at the same name."""
-    client = corp.client().register()
-    url, order = client.order(["*.corp.example", "corp.example"])
-    assert len(order["authorizations"]) == 2
-    keys = [client.key_authorization(client.challenge(each, "dns-01")["token"]) for each in order["authorizations"]]
-    digests = [b64(hashlib.sha256(key.encode()).digest()) for key in keys]
-    nameserver.server.txt("_acme-challenge.corp.example", *digests)
-    assert submit(corp, client, order["authorizations"][0], "dns-01")["status"] == "valid"
-    assert client.get(url)["status"] == "pending"
-    assert submit(corp, client, order["authorizations"][1], "dns-01")["status"] == "valid"
-    assert client.get(url)["status"] == "ready"
-    assert client.order(["corp.example"])[1]["status"] == "ready"
-    assert client.order(["*.corp.example"])[1]["status"] == "ready"
-    assert client.order(["www.corp.example"])[1]["status"] == "pending", "a wildcard's proof is for the wildcard"
