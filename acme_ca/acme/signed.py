@@ -61,11 +61,11 @@ class AccountKeys:
 
     def __init__(self, ca: Authority) -> None:
         self._ca = ca
-        self._jwks: dict[str, Jwk] = {}
+        self._jwks: dict[tuple[str, str], Jwk] = {}  # by environment and account
 
     def verify(self, environment: Environment, envelope: Envelope, account_id: str) -> Jwk:
         """Return the key that verifies; one that changed since it was kept is read again."""
-        known = self._jwks.get(account_id)
+        known = self._jwks.get((environment.name, account_id))
         if known is not None:
             try:
                 jose.verify(envelope, known.key)
@@ -82,7 +82,7 @@ class AccountKeys:
         jwk = accounts.key_of(self._ca, environment, account_id)
         if len(self._jwks) >= CACHED_KEYS:
             self._jwks.clear()
-        self._jwks[account_id] = jwk
+        self._jwks[environment.name, account_id] = jwk
         return jwk
 
 
