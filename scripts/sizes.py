@@ -1,4 +1,4 @@
-"""Say which files and functions are too long: a file over 400 lines, a function over 50. CONVENTIONS: one job each."""
+"""Say which files and functions are too long: a file over 400 lines, a function over 50."""
 
 from __future__ import annotations
 

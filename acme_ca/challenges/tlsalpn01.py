@@ -65,7 +65,7 @@ def _shown_certificate(connection: Connection, server_name: str, where: str, dea
 
 
 def _mistake(octets: bytes, identifier: Identifier, digest: bytes) -> str | None:
-    """Say what is wrong with the certificate, or return None. RFC 8737 §3, in full: LESSONS of lax servers."""
+    """Say what is wrong with the certificate, or return None. RFC 8737 §3, in full: lax servers were fooled."""
     try:
         certificate = x509.load_der_x509_certificate(octets)
         extensions = certificate.extensions

@@ -1,4 +1,4 @@
-"""http-01 against a real web server: RFC 8555 §8.3, and what LESSONS of other servers ask of outbound requests."""
+"""http-01 against a real web server: RFC 8555 §8.3, and what went wrong with outbound requests of other servers."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_the_algorithms_of_bindings_can_be_narrowed() -> None:
 
 
 def test_the_public_key_as_secret_is_refused() -> None:
-    """LESSONS: HS256 in the envelope of a request, keyed with what everybody knows."""
+    """Seen elsewhere: HS256 in the envelope of a request, keyed with what everybody knows."""
     with pytest.raises(BadSignatureAlgorithm):
         jose.parse(json.dumps(eab(str(OLD.kid), json.dumps(OLD.jwk).encode(), OLD.key, NEW_ACCOUNT)).encode())
 

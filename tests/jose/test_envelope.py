@@ -277,7 +277,7 @@ def test_an_ecdsa_signature_in_der_does_not_verify(signer: Signer) -> None:
 @pytest.mark.parametrize("kind", ACCOUNT_KINDS)
 @pytest.mark.parametrize("alg", jose.ALGORITHMS)
 def test_each_key_has_one_algorithm(kind: Kind, alg: str) -> None:
-    """LESSONS: ES256 by a P-384 key verifies in josepy."""
+    """Seen elsewhere: ES256 by a P-384 key verifies in josepy."""
     signer = Signer(shared_key(kind), KID)
     envelope = jose.parse(signer.sign(URL, alg=alg))
     if jose.algorithm_for(signer.key.public_key()) == alg:

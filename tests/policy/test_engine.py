@@ -79,7 +79,7 @@ def test_several_refusals_are_subproblems() -> None:
 
 @pytest.mark.parametrize("position", range(4))
 def test_one_bad_name_among_many_is_found_wherever_it_stands(position: int) -> None:
-    """LESSONS: a loop that checks the first name again and again."""
+    """Seen elsewhere: a loop that checks the first name again and again."""
     names = ["a.corp.example", "b.corp.example", "c.corp.example"]
     names.insert(position, "bad.example")
     assert "bad.example" in refusal(policy(*default_rules(("corp.example",))), dns(*names)).detail
@@ -161,7 +161,7 @@ def test_a_denial_of_names_says_nothing_about_addresses() -> None:
 
 
 def test_addresses_need_a_rule_of_their_own() -> None:
-    """LESSONS: addresses slipped past rules that spoke of names alone."""
+    """Seen elsewhere: addresses slipped past rules that spoke of names alone."""
     of = policy(*default_rules(("corp.example",)))
     assert "no networks are allowed" in refusal(of, [parse("ip", "10.0.0.1")]).detail
 
