@@ -155,7 +155,7 @@ def check_ledger(client: AcmeClient, database: Database) -> None:
         order, line = client.get(url), issued[rows.id_of(url)]
         assert rows.id_of(order["certificate"]) == line.id
         leaf = certificates(client.ok(order["certificate"]).text)[0]
-        assert f"{leaf.serial_number:032x}" == line.serial
+        assert leaf.serial_number == int(line.serial, 16)
     for line in lines:
         query = "SELECT event FROM audit_events WHERE subject = :id"
         assert [row.event for row in rows.select(database, query, id=line.id)] == [f"certificate.{line.status}"]
