@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -27,6 +28,8 @@ class TlsContexts:
         self._lock = threading.Lock()
         self._seen: tuple[int, int] | None = None
         self._context: ssl.SSLContext | None = None
+        with suppress(OSError):  # there is one to go on with if the file is spoilt before the first connection
+            self.current()
 
     def current(self) -> ssl.SSLContext:
         """Return the context for a connection; raises OSError when there never was a usable certificate."""
