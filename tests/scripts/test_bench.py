@@ -312,9 +312,12 @@ class TestWholeRuns:
 
     def test_every_mode_runs_against_our_server_without_an_error(self) -> None:
         modes = ("nonce", "new-order", "full", "reuse")
-        answer = bench(
-            *(part for mode in modes for part in ("--mode", mode)), "--clients", "2", "--count", "4", "--json"
-        )
+        chosen = [part for mode in modes for part in ("--mode", mode)]
+        for _ in range(3):  # a test beside this one may take a port between its choice and its use
+            answer = bench(*chosen, "--clients", "2", "--count", "4", "--json")
+            if answer.stdout:
+                break
+        assert answer.stdout, answer.stderr
         told = json.loads(answer.stdout)
         assert answer.returncode == 0, told
         assert [(run["mode"], run["operations"], run["errors"]) for run in told["runs"]] == [
