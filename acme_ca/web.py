@@ -10,9 +10,10 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.routing import MapAdapter
 
 from acme_ca import logs, metrics, problems
 from acme_ca.problems import Problem
@@ -65,6 +66,12 @@ class Application(Flask):
         with IN_FLIGHT():
             return super().wsgi_app(environ, start_response)
 
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what finds the view of a request: by its path and method alone, whatever its Host says."""
+        if request is None:
+            return None
+        return MapAdapter(self.url_map, "localhost", "/", "", "https", request.path, request.method)
+
     def ensure_sync(self, func: Any) -> Any:  # noqa: ANN401 - Flask's own signature
         """Return the function: no view here is a coroutine, which Flask would find out for each request."""
         return func
@@ -96,31 +103,39 @@ def problem_response(problem: Problem) -> Response:
     return Answer(json.dumps(document), problem.status, headers, content_type="application/problem+json")
 
 
+def _present(proxy: Any) -> Any:  # noqa: ANN401 - of whatever Flask's name stands for
+    """Return what one of Flask's names stands for in this request; each use of the name would look it up anew."""
+    return proxy._get_current_object()  # noqa: SLF001 - Werkzeug documents it
+
+
 def _begin() -> None:
-    g.started = perf_counter()
-    g.request_id = secrets.token_hex(8)
-    g.problem = None
-    g.environment = ""  # a name from the path is only counted once it is known to exist
-    logs.bind_request(g.request_id)
+    request_id = secrets.token_hex(8)
+    known = _present(g)
+    known.started = perf_counter()
+    known.request_id = request_id
+    known.problem = None
+    known.environment = ""  # a name from the path is only counted once it is known to exist
+    logs.bind_request(request_id)
 
 
 def _end(response: Response) -> Response:
-    seconds = perf_counter() - g.started
-    endpoint = request.endpoint or "none"
-    environment = g.environment
-    response.headers["X-Request-Id"] = g.request_id
-    metrics.HTTP_REQUESTS.labels(environment, endpoint, response.status_code).inc()
-    metrics.HTTP_REQUEST_SECONDS.labels(environment, endpoint).observe(seconds)
+    asked, known = _present(request), _present(g)
+    seconds = perf_counter() - known.started
+    endpoint = asked.endpoint or "none"
+    environment = known.environment
+    response.headers["X-Request-Id"] = known.request_id
+    metrics.child(metrics.HTTP_REQUESTS, environment, endpoint, response.status_code).inc()
+    metrics.child(metrics.HTTP_REQUEST_SECONDS, environment, endpoint).observe(seconds)
     details = {}
-    if g.problem is not None:
-        metrics.PROBLEMS.labels(environment, g.problem.type).inc()
-        details = {"problem": g.problem.type, "detail": g.problem.detail}
+    if known.problem is not None:
+        metrics.PROBLEMS.labels(environment, known.problem.type).inc()
+        details = {"problem": known.problem.type, "detail": known.problem.detail}
     log.info(
         "request",
-        method=request.method,
-        path=request.path,
+        method=asked.method,
+        path=asked.path,
         status=response.status_code,
-        remote=request.remote_addr,
+        remote=asked.remote_addr,
         ms=round(seconds * 1000, 1),
         **details,
     )

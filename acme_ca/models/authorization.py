@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Index, bindparam
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Index, bindparam
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
 from acme_ca.models.base import Record, new_id, partial_index, table_of
+from acme_ca.models.prepared import Prepared
 from acme_ca.problems import Malformed, NotFound, Problem, Unauthorized
 
 
@@ -141,21 +143,26 @@ Index("ix_authorizations_reuse", AUTHORIZATIONS.c.account_id, AUTHORIZATIONS.c.i
 partial_index("ix_authorizations_due", AUTHORIZATIONS.c.due_at, where=AUTHORIZATIONS.c.due_at.is_not(None))
 Index("ix_authorizations_expires_at", AUTHORIZATIONS.c.expires_at)
 
-_VALID = base.select(
-    Authorization,
-    AUTHORIZATIONS.c.account_id == bindparam("account_id"),
-    AUTHORIZATIONS.c.identifier.in_(bindparam("identifiers", expanding=True)),
-    AUTHORIZATIONS.c.status == AuthorizationStatus.VALID.value,
-    AUTHORIZATIONS.c.expires_at > bindparam("needed_until"),
-).order_by(AUTHORIZATIONS.c.expires_at)
+
+@cache
+def _valid(count: int) -> Prepared:
+    statement = base.select(
+        Authorization,
+        AUTHORIZATIONS.c.account_id == bindparam("account_id"),
+        AUTHORIZATIONS.c.identifier.in_([bindparam(f"name{n}") for n in range(count)]),
+        AUTHORIZATIONS.c.status == AuthorizationStatus.VALID.value,
+        AUTHORIZATIONS.c.expires_at > bindparam("needed_until"),
+    )
+    return Prepared(statement.order_by(AUTHORIZATIONS.c.expires_at))
 
 
 def valid_authorizations(
     connection: Connection, account_id: str, names: Sequence[str], until: datetime
 ) -> list[Authorization]:
     """Return the account's authorizations for these names that stay valid until then, the longest-lived last."""
+    values = {f"name{n}": name for n, name in enumerate(names)}
     return base.find(
-        connection, Authorization, _VALID, account_id=account_id, identifiers=list(names), needed_until=until
+        connection, Authorization, _valid(len(values)), account_id=account_id, needed_until=until, **values
     )
 
 

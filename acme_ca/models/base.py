@@ -39,9 +39,9 @@ from sqlalchemy import select as select_from
 from sqlalchemy import update as update_of
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import SchemaItem
-from sqlalchemy.sql.dml import Insert, Update
 from sqlalchemy.types import TypeEngine
 
+from acme_ca.models.prepared import Prepared
 from acme_ca.problems import Contended
 
 METADATA = MetaData(
@@ -124,13 +124,16 @@ def table_of(kind: type[Record], name: str, *items: SchemaItem) -> Table:
 
 def get(connection: Connection, kind: type[AnyRecord], key: str | bytes, *, lock: bool = False) -> AnyRecord | None:
     """Return the record with this primary key, or None; `lock` holds it until the transaction ends."""
-    row = connection.execute(_by_key(kind.table, lock), {"key": key}).one_or_none()
-    return None if row is None else kind.from_row(row)
+    rows = _by_key(kind.table, lock).rows(connection, {"key": key})
+    return kind.from_row(rows[0]) if rows else None
 
 
 def get_one(connection: Connection, kind: type[AnyRecord], key: str | bytes, *, lock: bool = False) -> AnyRecord:
     """Return the record with this primary key, which is known to exist."""
-    return kind.from_row(connection.execute(_by_key(kind.table, lock), {"key": key}).one())
+    found = get(connection, kind, key, lock=lock)
+    if found is None:
+        raise LookupError(f"{kind.__name__} {key!r} is gone")
+    return found
 
 
 def select(kind: type[Record], *conditions: ColumnElement[bool]) -> Select[Any]:
@@ -139,9 +142,11 @@ def select(kind: type[Record], *conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 def find(
-    connection: Connection, kind: type[AnyRecord], statement: Select[Any], **parameters: object
+    connection: Connection, kind: type[AnyRecord], statement: Select[Any] | Prepared, **parameters: object
 ) -> list[AnyRecord]:
-    """Return the records that a statement made by `select` finds."""
+    """Return the records that a statement made by `select` finds; one that is used often is `Prepared`."""
+    if isinstance(statement, Prepared):
+        return [kind.from_row(row) for row in statement.rows(connection, parameters)]
     return [kind.from_row(row) for row in connection.execute(statement, parameters)]
 
 
@@ -149,7 +154,7 @@ def insert(connection: Connection, *records: Record) -> None:
     """Add records to their tables."""
     for record in records:
         values = {name: record.__dict__[name] for name in record.table.columns.keys()}  # noqa: SIM118 - columns are no dict
-        connection.execute(_insertion(record.table), values)
+        _insertion(record.table).change(connection, values)
         record.__dict__["_loaded"] = values
 
 
@@ -159,10 +164,8 @@ def update(connection: Connection, record: Record) -> None:
     if not changed:
         return
     loaded = record._loaded  # noqa: SLF001 - this module is where records are loaded and saved
-    key = next(iter(loaded.values()))
-    statement = _updating(record.table, tuple(changed))
-    result = connection.execute(statement, {**changed, "_key": key, "_status": loaded.get("status")})
-    if result.rowcount != 1:
+    values = {**changed, "_key": next(iter(loaded.values())), "_status": loaded.get("status")}
+    if _updating(record.table, tuple(changed)).change(connection, values) != 1:
         raise Contended
     loaded.update(changed)
 
@@ -191,22 +194,22 @@ def _column(name: str, hint: Any) -> Column[Any]:  # noqa: ANN401 - a type annot
 
 
 @cache
-def _by_key(table: Table, lock: bool) -> Select[Any]:  # noqa: FBT001 - a cache's key
+def _by_key(table: Table, lock: bool) -> Prepared:  # noqa: FBT001 - a cache's key
     statement = select_from(table).where(_key_of(table) == bindparam("key"))
-    return statement.with_for_update() if lock else statement
+    return Prepared(statement.with_for_update() if lock else statement)
 
 
 @cache
-def _insertion(table: Table) -> Insert:
-    return insert_into(table)
+def _insertion(table: Table) -> Prepared:
+    return Prepared(insert_into(table).inline(), table.columns.keys())
 
 
 @cache
-def _updating(table: Table, names: tuple[str, ...]) -> Update:
+def _updating(table: Table, names: tuple[str, ...]) -> Prepared:
     statement = update_of(table).where(_key_of(table) == bindparam("_key"))
     if "status" in table.columns:
         statement = statement.where(table.c.status == bindparam("_status"))
-    return statement.values({name: bindparam(name) for name in names})
+    return Prepared(statement.values({name: bindparam(name) for name in names}))
 
 
 def _key_of(table: Table) -> Column[Any]:

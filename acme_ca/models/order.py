@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Index, bindparam
@@ -12,6 +13,7 @@ from acme_ca.identifiers import Identifier
 from acme_ca.models import base
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization
 from acme_ca.models.base import Record, new_id, partial_index, table_of
+from acme_ca.models.prepared import Prepared
 from acme_ca.problems import NotFound, OrderNotReady, Problem, Unauthorized
 
 
@@ -134,14 +136,18 @@ Index("ix_orders_account_id", ORDERS.c.account_id, ORDERS.c.id)
 partial_index("ix_orders_due", ORDERS.c.due_at, where=ORDERS.c.due_at.is_not(None))
 Index("ix_orders_expires_at", ORDERS.c.expires_at)
 
-_BY_IDS = base.select(Authorization, AUTHORIZATIONS.c.id.in_(bindparam("ids", expanding=True)))
+
+@cache
+def _by_ids(count: int) -> Prepared:
+    return Prepared(base.select(Authorization, AUTHORIZATIONS.c.id.in_([bindparam(f"id{n}") for n in range(count)])))
 
 
 def authorizations_of(connection: Connection, order: Order) -> list[Authorization]:
     """Return an order's authorizations; none are needed, and none read, once the order is past pending."""
     if order.status != OrderStatus.PENDING:
         return []
-    return base.find(connection, Authorization, _BY_IDS, ids=order.authorization_ids)
+    ids = {f"id{n}": id_ for n, id_ in enumerate(order.authorization_ids)}
+    return base.find(connection, Authorization, _by_ids(len(ids)), **ids)
 
 
 def owned_order(
