@@ -41,17 +41,21 @@ class WriteTurn:
         self._lock = threading.Lock()
         self._file: int | None = None
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Hold the turn."""
-        with self._lock:
+    def __enter__(self) -> None:
+        """Take the turn; raises OSError when its file cannot be had."""
+        self._lock.acquire()
+        try:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        """Let the next one have it."""
+        fcntl.flock(self._file or 0, fcntl.LOCK_UN)
+        self._lock.release()
 
 
 class Kept:
@@ -115,7 +119,7 @@ class Database:
             self._reading = self._writing = self._durable = Kept(_engine(self.url))
             self._begin = "BEGIN; SET LOCAL synchronous_commit = off"
             self._begin_durable = "BEGIN"
-            self._turn = nullcontext
+            self._turn = nullcontext()
         self._driver: Any = self._reading.driver
 
     @contextmanager
@@ -128,7 +132,7 @@ class Database:
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
         """Open a transaction, committed at the end of the block; an exception rolls it back."""
         kept, begin = (self._durable, self._begin_durable) if durable else (self._writing, self._begin)
-        with self._translated(), self._turn(), kept() as connection:
+        with self._translated(), self._turn, kept() as connection:
             driver: Any = connection.connection.driver_connection
             driver.execute(begin)
             try:
@@ -145,7 +149,7 @@ class Database:
         is_sqlite = self.url.get_backend_name() == "sqlite"
         options = {"isolation_level": None} if is_sqlite else {}  # sqlite3 alone would not take the tables into it
         engine = create_engine(self.url, poolclass=NullPool, hide_parameters=True, connect_args=options)
-        with self._translated(), self._turn(), engine.begin() as connection:
+        with self._translated(), self._turn, engine.begin() as connection:
             if is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection

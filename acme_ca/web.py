@@ -3,8 +3,7 @@
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -30,16 +29,15 @@ class InFlight:
         self._count = 0
         self._lock = threading.Lock()
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Count one request."""
         with self._lock:
             self._count += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._count -= 1
+
+    def __exit__(self, *_error: object) -> None:
+        """Count it no more: it is answered."""
+        with self._lock:
+            self._count -= 1
 
     def __int__(self) -> int:
         return self._count
@@ -63,7 +61,7 @@ class Application(Flask):
 
     def wsgi_app(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - the WSGI interface
         """Answer a request."""
-        with IN_FLIGHT():
+        with IN_FLIGHT:
             return super().wsgi_app(environ, start_response)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
@@ -80,6 +78,20 @@ class Application(Flask):
 def json_response(body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a JSON object."""
     return Answer(json.dumps(body), status, headers, content_type="application/json")
+
+
+def body() -> bytes:
+    """Return the body of the request at hand, read once; raises PayloadTooLarge, and Malformed if it broke off."""
+    asked = _present(request)
+    if (asked.content_length or 0) > MAX_BODY:
+        raise _too_large()
+    try:
+        data: bytes = asked.environ["wsgi.input"].read(MAX_BODY + 1)
+    except (OSError, ValueError) as error:  # the client left or took too long; its chunks cannot be read
+        raise problems.Malformed("the body of the request broke off") from error
+    if len(data) > MAX_BODY:
+        raise _too_large()
+    return data
 
 
 def install(app: Flask) -> None:
@@ -152,12 +164,16 @@ def _http_problem(error: HTTPException) -> Response:
             )
         )
     if isinstance(error, RequestEntityTooLarge):
-        return problem_response(problems.PayloadTooLarge(f"the body is larger than {MAX_BODY} bytes"))
+        return problem_response(_too_large())
     if error.code == HTTPStatus.NOT_FOUND:
         return problem_response(problems.NotFound(f"there is nothing at {request.path[:200]}"))
     if error.code is not None and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem_response(problems.Malformed(error.description or "the request cannot be read"))
     return _unexpected(error)
+
+
+def _too_large() -> problems.PayloadTooLarge:
+    return problems.PayloadTooLarge(f"the body is larger than {MAX_BODY} bytes")
 
 
 def _unexpected(error: Exception) -> Response:

@@ -41,7 +41,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-from acme_ca.models.prepared import Prepared
+from acme_ca.models.prepared import Convert, Prepared
 from acme_ca.problems import Contended
 
 METADATA = MetaData(
@@ -59,20 +59,28 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times; what is stored is UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a naive time reached the database: {value}")
-        value = value.astimezone(UTC)
-        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+    def bind_processor(self, dialect: Dialect) -> Convert:
+        """Refuse naive times; what is stored is UTC, in SQLite as text in SQLAlchemy's format."""
+        return _utc if dialect.name == "postgresql" else _utc_text
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base class's signature
+    def result_processor(self, dialect: Dialect, coltype: object) -> Convert:  # noqa: ARG002 - the base class's signature
         """Return an aware time in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return _utc if dialect.name == "postgresql" else _from_utc_text
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    if value is not None and value.tzinfo is None:
+        raise ValueError(f"a naive time at the database: {value}")
+    return None if value is None else value.astimezone(UTC)
+
+
+def _utc_text(value: datetime | None) -> str | None:
+    value = _utc(value)
+    return None if value is None else value.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _from_utc_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 class Record:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache, cached_property
 from ipaddress import ip_address
 from itertools import pairwise
+from ssl import DER_cert_to_PEM_cert
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -65,9 +66,9 @@ class Issuer:
         """The key identifier that leafs name their issuer by. RFC 5280 §4.2.1.1."""
         return key_identifier_of(self.certificate).key_identifier or b""
 
-    def pem_chain(self, certificate: x509.Certificate, alternate: int = 0) -> str:
+    def pem_chain(self, der: bytes, alternate: int = 0) -> str:
         """Return a leaf and what is above it in PEM, without the root; `alternate` > 0 names another chain."""
-        return certificate.public_bytes(Encoding.PEM).decode() + self._chains_pem[alternate]
+        return DER_cert_to_PEM_cert(der) + self._chains_pem[alternate]
 
     @cached_property
     def _chains_pem(self) -> tuple[str, ...]:

@@ -77,10 +77,8 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
     return _issue(ca, claim)
 
 
-def certificate(
-    ca: Authority, environment: Environment, signer: Signer, certificate_id: str
-) -> tuple[x509.Certificate, Issuer]:
-    """Return one of the signer's certificates and its issuer. §7.4.2."""
+def certificate(ca: Authority, environment: Environment, signer: Signer, certificate_id: str) -> tuple[bytes, Issuer]:
+    """Return one of the signer's certificates in DER, and its issuer. §7.4.2."""
     with ca.database.read() as connection:
         acting_account(connection, environment.name, signer)
         line = base.get(connection, Certificate, certificate_id)
@@ -91,7 +89,7 @@ def certificate(
     issuer = next((issuer for issuer in environment.issuers if issuer.id == line.issuer_id), None)
     if issuer is None:
         raise NotFound(f"issuer {line.issuer_id} of certificate {certificate_id} is retired; order a new certificate")
-    return x509.load_der_x509_certificate(line.der), issuer
+    return line.der, issuer
 
 
 def resume_due(ca: Authority) -> int:
