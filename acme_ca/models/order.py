@@ -11,10 +11,11 @@ from sqlalchemy import Connection, Index, bindparam
 
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
+from acme_ca.models.account import Owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization
-from acme_ca.models.base import Record, new_id, partial_index, table_of
+from acme_ca.models.base import new_id, partial_index, table_of
 from acme_ca.models.prepared import Prepared
-from acme_ca.problems import NotFound, OrderNotReady, Problem, Unauthorized
+from acme_ca.problems import OrderNotReady, Problem, Unauthorized
 
 
 class OrderStatus(StrEnum):
@@ -36,7 +37,7 @@ class OrderView:
 
 
 @dataclass(kw_only=True)
-class Order(Record):
+class Order(Owned):
     """A request for one certificate. `due_at` is when a finalize claimed by a process that died is taken over.
 
     `identifiers` are in the client's order, `not_before` and `not_after` as requested, `replaces` is an ARI identifier.
@@ -148,15 +149,3 @@ def authorizations_of(connection: Connection, order: Order) -> list[Authorizatio
         return []
     ids = {f"id{n}": id_ for n, id_ in enumerate(order.authorization_ids)}
     return base.find(connection, Authorization, _by_ids(len(ids)), **ids)
-
-
-def owned_order(
-    connection: Connection, environment: str, account_id: str, order_id: str, *, lock: bool = False
-) -> Order:
-    """Return the account's own order; raises NotFound, or Unauthorized for another account's."""
-    order = base.get(connection, Order, order_id, lock=lock)
-    if order is None or order.environment != environment:
-        raise NotFound(f"there is no order {order_id}")
-    if order.account_id != account_id:
-        raise Unauthorized(f"order {order_id} belongs to another account")
-    return order

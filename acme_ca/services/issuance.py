@@ -22,10 +22,10 @@ from acme_ca.challenges import caa
 from acme_ca.challenges.base import Unanswered
 from acme_ca.jose import jwk_from_public_key
 from acme_ca.models import base
-from acme_ca.models.account import Account, Signer, acting_account
+from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization
 from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, is_blocked, serial_text
-from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of, owned_order
+from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
 from acme_ca.pki import csr as requests
 from acme_ca.pki.csr import Csr
@@ -68,7 +68,7 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
     csr = requests.parse(csr_der)
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        order = owned_order(connection, environment.name, account.id, order_id, lock=True)
+        order = owned(connection, Order, environment.name, account.id, order_id, lock=True)
         authorizations = authorizations_of(connection, order)
         if order.status in (OrderStatus.PROCESSING, OrderStatus.VALID) and order.csr == csr_der:
             return order.view(clock.now(), authorizations)

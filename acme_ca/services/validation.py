@@ -17,8 +17,8 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import CHALLENGES, caa
 from acme_ca.challenges.base import Attempt, Evidence, Unanswered
 from acme_ca.models import base
-from acme_ca.models.account import Account, Signer, acting_account
-from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus, owned_authorization
+from acme_ca.models.account import Account, Signer, acting_account, owned
+from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus
 from acme_ca.problems import Contended, NotFound, Problem, ServerInternal
 from acme_ca.services import audit
 
@@ -48,8 +48,8 @@ def submit(
     """
     with ca.database.write() as connection:
         acting_account(connection, environment.name, signer)
-        authorization = owned_authorization(
-            connection, environment.name, signer.account_id, authorization_id, lock=True
+        authorization = owned(
+            connection, Authorization, environment.name, signer.account_id, authorization_id, lock=True
         )
         _require_offered(authorization, challenge)
         now = clock.now()
@@ -70,7 +70,7 @@ def view(
     """Return the authorization whose challenge a client reads. §7.5.1 (POST-as-GET)."""
     with ca.database.read() as connection:
         acting_account(connection, environment.name, signer)
-        authorization = owned_authorization(connection, environment.name, signer.account_id, authorization_id)
+        authorization = owned(connection, Authorization, environment.name, signer.account_id, authorization_id)
     _require_offered(authorization, challenge)
     return authorization
 
