@@ -142,8 +142,7 @@ def _end(response: Response) -> Response:
     if known.problem is not None:
         metrics.PROBLEMS.labels(environment, known.problem.type).inc()
         details = {"problem": known.problem.type, "detail": known.problem.detail}
-    log.info(
-        "request",
+    logs.request(
         method=asked.method,
         path=asked.path,
         status=response.status_code,

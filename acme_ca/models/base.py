@@ -87,25 +87,34 @@ class Record:
     """A row as a plain object. Subclasses are dataclasses whose first field is the primary key."""
 
     table: ClassVar[Table]
-    _loaded: dict[str, Any]
+    columns: ClassVar[tuple[str, ...]]
+    _loaded: Sequence[Any]  # the values of the row, in the order of the columns
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Self:
         """Return the record of a row that has all columns of the table, in their order."""
         record = cls.__new__(cls)
-        record.__dict__.update(zip(cls.table.columns.keys(), row, strict=True))
-        record.__dict__["_loaded"] = dict(record.__dict__)
+        record.__dict__.update(zip(cls.columns, row, strict=True), _loaded=row)
         return record
 
     def copy(self) -> Self:
         """Return the same record to change apart from this one."""
         record = type(self).__new__(type(self))
-        record.__dict__.update(self.__dict__, _loaded=dict(self._loaded))
+        record.__dict__.update(self.__dict__)
         return record
 
     def changes(self) -> dict[str, Any]:
         """Return the columns whose value is not the one that was loaded or saved last."""
-        return {name: self.__dict__[name] for name, value in self._loaded.items() if self.__dict__[name] != value}
+        loaded = zip(self.columns, self._loaded, strict=True)
+        return {name: self.__dict__[name] for name, value in loaded if self.__dict__[name] != value}
+
+    def loaded(self, column: str) -> Any:  # noqa: ANN401 - whatever the column has
+        """Return what the row had in a column when it was loaded or saved last; None if there is no such column."""
+        return self._loaded[self.columns.index(column)] if column in self.columns else None
+
+    def saved(self) -> None:
+        """Take the present values for those of the row."""
+        self._loaded = [self.__dict__[name] for name in self.columns]
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -127,6 +136,7 @@ def table_of(kind: type[Record], name: str, *items: SchemaItem) -> Table:
     columns = [_column(field.name, hints[field.name]) for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every record is a dataclass
     columns[0].primary_key = True
     kind.table = Table(name, METADATA, *columns, *items)
+    kind.columns = tuple(column.name for column in columns)
     return kind.table
 
 
@@ -161,9 +171,8 @@ def find(
 def insert(connection: Connection, *records: Record) -> None:
     """Add records to their tables."""
     for record in records:
-        values = {name: record.__dict__[name] for name in record.table.columns.keys()}  # noqa: SIM118 - columns are no dict
-        _insertion(record.table).change(connection, values)
-        record.__dict__["_loaded"] = values
+        _insertion(record.table).change(connection, {name: record.__dict__[name] for name in record.columns})
+        record.saved()
 
 
 def update(connection: Connection, record: Record) -> None:
@@ -171,22 +180,22 @@ def update(connection: Connection, record: Record) -> None:
     changed = record.changes()
     if not changed:
         return
-    loaded = record._loaded  # noqa: SLF001 - this module is where records are loaded and saved
-    values = {**changed, "_key": next(iter(loaded.values())), "_status": loaded.get("status")}
+    values = {**changed, "_key": record.loaded(record.columns[0]), "_status": record.loaded("status")}
     if _updating(record.table, tuple(changed)).change(connection, values) != 1:
         raise Contended
-    loaded.update(changed)
+    record.saved()
 
 
 ID = re.compile(r"[0-9a-f]{26}")
 
 
 def new_id() -> str:
-    """Return a row's identifier: 26 lower-case hexadecimal digits, 40 bits of time (ms) before 64 random bits.
+    """Return a row's identifier: 26 lower-case hexadecimal digits, 52 bits of time (µs) before 52 random bits.
 
-    Rows made together lie together in the index, so that inserting costs the same however large the table is.
+    Rows made together lie together in the index, so that inserting costs the same however large the table is, and
+    those of one client in the order in which they were made.
     """
-    return f"{time.time_ns() // 1_000_000 & 0xFFFFFFFFFF:010x}{secrets.token_hex(8)}"
+    return f"{time.time_ns() // 1_000 & 0xFFFFFFFFFFFFF:013x}{secrets.randbits(52):013x}"
 
 
 def partial_index(name: str, column: Column[Any], *, where: ColumnElement[bool], unique: bool = False) -> Index:
