@@ -8,14 +8,15 @@ authorizations) may be lost in a power cut, and only then.
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import structlog
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from acme_ca import baton
 from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
@@ -43,14 +44,24 @@ class WriteTurn:
 
     def __enter__(self) -> None:
         """Take the turn; raises OSError when its file cannot be had."""
-        self._lock.acquire()
+        if not self._lock.acquire(blocking=False):
+            with baton.aside():
+                self._lock.acquire()
         try:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._wait_for(self._file)
         except BaseException:
             self._lock.release()
             raise
+
+    @staticmethod
+    def _wait_for(file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with baton.aside():
+                fcntl.flock(file, fcntl.LOCK_EX)
 
     def __exit__(self, *_error: object) -> None:
         """Let the next one have it."""
@@ -115,29 +126,32 @@ class Database:
             # With the write lock taken at once, no transaction has to be repeated half-way (SQLITE_BUSY_SNAPSHOT).
             self._begin = self._begin_durable = "BEGIN IMMEDIATE"
             self._turn: Any = WriteTurn(f"{self.url.database}-turn")
+            self._waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         else:
             self._reading = self._writing = self._durable = Kept(_engine(self.url))
             self._begin = "BEGIN; SET LOCAL synchronous_commit = off"
             self._begin_durable = "BEGIN"
             self._turn = nullcontext()
+            self._waiting = baton.aside  # each statement goes to a server and back
         self._driver: Any = self._reading.driver
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection that only looks; each statement sees the latest commit."""
-        with self._translated(), self._reading() as connection:
+        with self._translated(), self._waiting(), self._reading() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
         """Open a transaction, committed at the end of the block; an exception rolls it back."""
         kept, begin = (self._durable, self._begin_durable) if durable else (self._writing, self._begin)
-        with self._translated(), self._turn, kept() as connection:
+        with self._translated(), self._waiting(), self._turn, kept() as connection:
             driver: Any = connection.connection.driver_connection
             driver.execute(begin)
             try:
                 yield connection
-                driver.execute("COMMIT")
+                with baton.aside() if durable else nullcontext():
+                    driver.execute("COMMIT")
             except BaseException:
                 with suppress(self._driver.Error):  # a connection that is lost has lost the transaction too
                     driver.execute("ROLLBACK")

@@ -14,9 +14,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.routing import MapAdapter
 
-from acme_ca import logs, metrics, problems
+from acme_ca import baton, logs, metrics, problems
 from acme_ca.problems import Problem
 
+BODY = "acme_ca.body"  # in the WSGI environment of a POST request
 MAX_BODY = 128 * 1024  # bytes: a CSR with a hundred names and an RSA-4096 key in JWS is far below
 
 log = structlog.get_logger(__name__)
@@ -60,9 +61,12 @@ class Application(Flask):
     response_class = Answer
 
     def wsgi_app(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - the WSGI interface
-        """Answer a request."""
+        """Answer a request. Its body is read first: a slow client keeps only its own thread waiting."""
         with IN_FLIGHT:
-            return super().wsgi_app(environ, start_response)
+            if environ["REQUEST_METHOD"] == "POST":
+                environ[BODY] = _read_body(environ)
+            with baton.held():
+                return super().wsgi_app(environ, start_response)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Return what finds the view of a request: by its path and method alone, whatever its Host says."""
@@ -81,17 +85,11 @@ def json_response(body: object, status: int = HTTPStatus.OK, headers: Mapping[st
 
 
 def body() -> bytes:
-    """Return the body of the request at hand, read once; raises PayloadTooLarge, and Malformed if it broke off."""
-    asked = _present(request)
-    if (asked.content_length or 0) > MAX_BODY:
-        raise _too_large()
-    try:
-        data: bytes = asked.environ["wsgi.input"].read(MAX_BODY + 1)
-    except (OSError, ValueError) as error:  # the client left or took too long; its chunks cannot be read
-        raise problems.Malformed("the body of the request broke off") from error
-    if len(data) > MAX_BODY:
-        raise _too_large()
-    return data
+    """Return the body of the POST request at hand; raises PayloadTooLarge, and Malformed if it broke off."""
+    found: bytes | Problem = _present(request).environ[BODY]
+    if isinstance(found, Problem):
+        raise found
+    return found
 
 
 def install(app: Flask) -> None:
@@ -169,6 +167,18 @@ def _http_problem(error: HTTPException) -> Response:
     if error.code is not None and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem_response(problems.Malformed(error.description or "the request cannot be read"))
     return _unexpected(error)
+
+
+def _read_body(environ: Mapping[str, Any]) -> bytes | Problem:
+    """Return the body, or the problem with it; what is longer than it may be is not read to its end."""
+    declared: str = environ.get("CONTENT_LENGTH") or "0"
+    try:
+        if int(declared) > MAX_BODY:
+            return _too_large()
+        found: bytes = environ["wsgi.input"].read(MAX_BODY + 1)
+    except (OSError, ValueError):  # the client left or took too long; its chunks cannot be read
+        return problems.Malformed("the body of the request broke off")
+    return found if len(found) <= MAX_BODY else _too_large()
 
 
 def _too_large() -> problems.PayloadTooLarge:

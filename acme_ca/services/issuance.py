@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
 
-from acme_ca import clock, metrics
+from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import caa
 from acme_ca.challenges.base import Unanswered
@@ -312,7 +312,8 @@ def _repeat_caa(ca: Authority, claim: Claim) -> None:
         with ca.database.read() as connection:
             name = base.get_one(connection, Authorization, authorization_id).name
         try:
-            caa.check(settings.validation, name, challenge, account_url, settings.caa_identities)
+            with baton.aside():
+                caa.check(settings.validation, name, challenge, account_url, settings.caa_identities)
         except Unanswered as silence:
             raise ServiceUnavailable(f"CAA for {name.value}: {silence.problem.detail}") from silence
         with ca.database.write() as connection:

@@ -12,7 +12,7 @@ from time import perf_counter
 import structlog
 from sqlalchemy import Connection, and_, select
 
-from acme_ca import clock, metrics
+from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import CHALLENGES, caa
 from acme_ca.challenges.base import Attempt, Evidence, Unanswered
@@ -59,7 +59,8 @@ def submit(
         return authorization
     future = ca.background(run, ca, _claim(environment, authorization, signer.thumbprint))
     try:
-        return future.result(timeout=wait)
+        with baton.aside():
+            return future.result(timeout=wait)
     except StillRunning:
         return authorization
 
@@ -155,7 +156,7 @@ def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswere
     """Save what the attempt decided; what somebody else decided in the meantime stands."""
     authorization = claim.authorization.copy()  # the request that waits for us may be reading the claim's
     try:
-        with ca.database.write() as connection:
+        with baton.held(), ca.database.write() as connection:
             _decide(claim.environment, authorization, outcome, clock.now())
             base.update(connection, authorization)
             if authorization.status != AuthorizationStatus.PROCESSING:
