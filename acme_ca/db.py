@@ -8,24 +8,22 @@ authorizations) may be lost in a power cut, and only then.
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import structlog
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from acme_ca import baton
 from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
 REVISION = "0001"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
-POOL_TIMEOUT = 10.0  # seconds to wait for a connection
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
-PASSING = (OperationalError, InternalError)  # the server is away; it is a standby that only reads
 
 
 class AlreadyThereError(Exception):
@@ -44,46 +42,130 @@ class WriteTurn:
         self._lock = threading.Lock()
         self._file: int | None = None
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Hold the turn."""
-        with self._lock:
+    def __enter__(self) -> None:
+        """Take the turn; raises OSError when its file cannot be had."""
+        if not self._lock.acquire(blocking=False):
+            with baton.aside():
+                self._lock.acquire()
+        try:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._wait_for(self._file)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @staticmethod
+    def _wait_for(file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with baton.aside():
+                fcntl.flock(file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_error: object) -> None:
+        """Let the next one have it."""
+        fcntl.flock(self._file or 0, fcntl.LOCK_UN)
+        self._lock.release()
+
+
+class Kept:
+    """Open connections of an engine, for one transaction at a time each; the one used last is taken first.
+
+    A process has no more of them than threads that speak to the database at once.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.driver = engine.dialect.loaded_dbapi  # the module, which has the classes of its errors (PEP 249)
+        self._engine = engine
+        self._idle: list[Connection] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[Connection]:
+        """Lend a connection; after trouble with the database, neither it nor another one is used again."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            yield connection
+        except (OperationalError, self.driver.OperationalError):
+            connection.invalidate()
+            connection.close()
+            self.close()
+            raise
+        except BaseException:
+            self._take_back(connection)
+            raise
+        self._take_back(connection)
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take_back(self, connection: Connection) -> None:
+        if connection.in_transaction():  # as SQLAlchemy sees it; the transaction of the database is over
+            connection.rollback()
+        self._idle.append(connection)
 
 
 class Database:
-    """Transactions on the configured database. Made before or after a fork; connections are opened on first use."""
+    """Transactions on the configured database. Made before or after a fork; connections are opened on first use.
 
-    def __init__(self, url: str, password: str | None = None, pool_size: int = 24) -> None:
+    Drivers are in autocommit mode, and transactions are begun and ended here: what SQLAlchemy does around each costs
+    more than the statements in it.
+    """
+
+    def __init__(self, url: str, password: str | None = None) -> None:
         self.url = _with_driver(make_url(url), password)
         if self.url.get_backend_name() == "sqlite":
-            self._reading = _sqlite_engine(self.url, pool_size, begin=None, synchronous="NORMAL")
-            self._writing = _sqlite_engine(self.url, 2, begin="BEGIN IMMEDIATE", synchronous="NORMAL")
-            self._durable = _sqlite_engine(self.url, 2, begin="BEGIN IMMEDIATE", synchronous="FULL")
+            self._reading = Kept(_sqlite_engine(self.url, synchronous="NORMAL"))
+            self._writing = Kept(_sqlite_engine(self.url, synchronous="NORMAL"))
+            self._durable = Kept(_sqlite_engine(self.url, synchronous="FULL"))
+            # With the write lock taken at once, no transaction has to be repeated half-way (SQLITE_BUSY_SNAPSHOT).
+            self._begin = self._begin_durable = "BEGIN IMMEDIATE"
             self._turn: Any = WriteTurn(f"{self.url.database}-turn")
+            self._waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         else:
-            self._writing = _engine(self.url, pool_size, connect_args={"options": "-c synchronous_commit=off"})
-            self._durable = _engine(self.url, pool_size)
-            self._reading = self._writing.execution_options(isolation_level="AUTOCOMMIT")
-            self._turn = nullcontext
+            self._reading = self._writing = self._durable = Kept(_engine(self.url))
+            self._begin = "BEGIN; SET LOCAL synchronous_commit = off"
+            self._begin_durable = "BEGIN"
+            self._turn = nullcontext()
+            self._waiting = baton.aside  # each statement goes to a server and back
+        self._driver: Any = self._reading.driver
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection that only looks; each statement sees the latest commit."""
-        with _translated(), self._reading.connect() as connection:
+        with self._translated(), self._waiting(), self._reading() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
         """Open a transaction, committed at the end of the block; an exception rolls it back."""
-        engine = self._durable if durable else self._writing
-        with _translated(), self._turn(), engine.begin() as connection:
+        kept, begin = (self._durable, self._begin_durable) if durable else (self._writing, self._begin)
+        with self._translated(), self._waiting(), self._turn, kept() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute(begin)
+            try:
+                yield connection
+                with baton.aside() if durable else nullcontext():
+                    driver.execute("COMMIT")
+            except BaseException:
+                with suppress(self._driver.Error):  # a connection that is lost has lost the transaction too
+                    driver.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reshape(self) -> Iterator[Connection]:
+        """Open a transaction as SQLAlchemy makes it, for migrations."""
+        is_sqlite = self.url.get_backend_name() == "sqlite"
+        options = {"isolation_level": None} if is_sqlite else {}  # sqlite3 alone would not take the tables into it
+        engine = create_engine(self.url, poolclass=NullPool, hide_parameters=True, connect_args=options)
+        with self._translated(), self._turn, engine.begin() as connection:
+            if is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
     def require_current(self) -> None:
@@ -99,26 +181,25 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
-        for engine in (self._reading, self._writing, self._durable):
-            engine.dispose()
+        for kept in (self._reading, self._writing, self._durable):
+            kept.close()
 
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Trouble with the database is passing trouble for the client: 503, to be repeated."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise AlreadyThereError from error
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) in SERIALIZATION_FAILURES:
-            raise Contended from error
-        if isinstance(error, PASSING) or error.connection_invalidated:
-            log.warning("database.failed", error=str(error.orig))
-            raise ServiceUnavailable("the database does not answer; repeat the request") from error
-        raise
-    except PoolTimeout as error:
-        raise ServiceUnavailable("all database connections are busy; repeat the request") from error
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Trouble with the database is passing trouble for the client: 503, to be repeated."""
+        driver = self._driver
+        try:
+            yield
+        except (DBAPIError, driver.Error) as error:
+            original = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(original, driver.IntegrityError):
+                raise AlreadyThereError from error
+            if getattr(original, "sqlstate", None) in SERIALIZATION_FAILURES:
+                raise Contended from error
+            if isinstance(original, (driver.OperationalError, driver.InternalError)):  # away, or one that only reads
+                log.warning("database.failed", error=str(original))
+                raise ServiceUnavailable("the database does not answer; repeat the request") from error
+            raise
 
 
 def _with_driver(url: URL, password: str | None) -> URL:
@@ -127,43 +208,27 @@ def _with_driver(url: URL, password: str | None) -> URL:
     return url.set(password=password) if password is not None else url
 
 
-def _engine(url: URL, pool_size: int, **options: Any) -> Engine:  # noqa: ANN401 - passed on to SQLAlchemy as they are
-    return create_engine(
+def _engine(url: URL) -> Engine:
+    return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
+
+
+def _sqlite_engine(url: URL, *, synchronous: str) -> Engine:
+    engine = create_engine(
         url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT,
-        pool_pre_ping=False,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
         hide_parameters=True,
-        **options,
-    )
-
-
-def _sqlite_engine(url: URL, pool_size: int, *, begin: str | None, synchronous: str) -> Engine:
-    engine = _engine(
-        url,
-        pool_size,
-        connect_args={"isolation_level": None, "check_same_thread": False},
-        pool_reset_on_return=None,  # each transaction was committed or rolled back by its block
+        connect_args={"check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
-        cursor = connection.cursor()
         for pragma in (
             f"busy_timeout={BUSY_TIMEOUT}",
             "journal_mode=WAL",
             f"synchronous={synchronous}",
             "foreign_keys=ON",
         ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    if begin is not None:
-
-        @event.listens_for(engine, "begin")
-        def start(connection: Any) -> None:  # noqa: ANN401 - the driver's own connection
-            # With the write lock taken at once, no transaction has to be repeated half-way (SQLITE_BUSY_SNAPSHOT).
-            connection.connection.driver_connection.execute(begin)
+            connection.execute(f"PRAGMA {pragma}")
 
     return engine

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -49,7 +49,17 @@ def configure(settings: LogSettings, stream: BinaryIO | None = None) -> None:
         logger_factory=structlog.BytesLoggerFactory(stream or sys.stdout.buffer),
         cache_logger_on_first_use=False,  # a configuration that is read again changes the level of every logger
     )
+    global _requests  # noqa: PLW0603 - one for the process, made anew with the settings
+    _requests = structlog.get_logger().bind()
     logging.basicConfig(handlers=[_ToStructlog()], level=level, force=True)
+
+
+_requests: Any = structlog.get_logger()
+
+
+def request(**fields: object) -> None:
+    """Log the line of a request that was answered; `get_logger` alone would be bound anew for each."""
+    _requests.info("request", **fields)
 
 
 def bind_request(request_id: str, **fields: object) -> None:

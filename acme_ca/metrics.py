@@ -8,12 +8,15 @@ files of that folder, one set for each process, and `render` reads them all.
 """
 
 import os
+from functools import lru_cache
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+Labelled = TypeVar("Labelled", Counter, Histogram, Gauge)
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 # Few buckets: each is a time series for each endpoint. They tell a request without validation (milliseconds), one that
@@ -108,6 +111,12 @@ CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )
+
+
+@lru_cache(maxsize=4096)
+def child(metric: Labelled, *labels: str | int) -> Labelled:
+    """Return the metric with these labels: prometheus-client would look them up under a lock each time."""
+    return metric.labels(*labels)
 
 
 def render() -> bytes:

@@ -52,7 +52,7 @@ class SpentNoncesFile:
     def _changed(self, statement: str, nonce: bytes) -> int:
         """Return how many rows the statement changed; raises ServiceUnavailable when the file cannot be used."""
         try:
-            with self._turn():
+            with self._turn:
                 return self._opened().execute(statement, (nonce,)).rowcount
         except (sqlite3.Error, OSError) as error:
             log.warning("spent_nonces.failed", error=str(error))

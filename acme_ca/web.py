@@ -3,20 +3,21 @@
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.routing import MapAdapter
 
-from acme_ca import logs, metrics, problems
+from acme_ca import baton, logs, metrics, problems
 from acme_ca.problems import Problem
 
+BODY = "acme_ca.body"  # in the WSGI environment of a POST request
 MAX_BODY = 128 * 1024  # bytes: a CSR with a hundred names and an RSA-4096 key in JWS is far below
 
 log = structlog.get_logger(__name__)
@@ -29,16 +30,15 @@ class InFlight:
         self._count = 0
         self._lock = threading.Lock()
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Count one request."""
         with self._lock:
             self._count += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._count -= 1
+
+    def __exit__(self, *_error: object) -> None:
+        """Count it no more: it is answered."""
+        with self._lock:
+            self._count -= 1
 
     def __int__(self) -> int:
         return self._count
@@ -61,9 +61,18 @@ class Application(Flask):
     response_class = Answer
 
     def wsgi_app(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - the WSGI interface
-        """Answer a request."""
-        with IN_FLIGHT():
-            return super().wsgi_app(environ, start_response)
+        """Answer a request. Its body is read first: a slow client keeps only its own thread waiting."""
+        with IN_FLIGHT:
+            if environ["REQUEST_METHOD"] == "POST":
+                environ[BODY] = _read_body(environ)
+            with baton.held():
+                return super().wsgi_app(environ, start_response)
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what finds the view of a request: by its path and method alone, whatever its Host says."""
+        if request is None:
+            return None
+        return MapAdapter(self.url_map, "localhost", "/", "", "https", request.path, request.method)
 
     def ensure_sync(self, func: Any) -> Any:  # noqa: ANN401 - Flask's own signature
         """Return the function: no view here is a coroutine, which Flask would find out for each request."""
@@ -73,6 +82,14 @@ class Application(Flask):
 def json_response(body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a JSON object."""
     return Answer(json.dumps(body), status, headers, content_type="application/json")
+
+
+def body() -> bytes:
+    """Return the body of the POST request at hand; raises PayloadTooLarge, and Malformed if it broke off."""
+    found: bytes | Problem = _present(request).environ[BODY]
+    if isinstance(found, Problem):
+        raise found
+    return found
 
 
 def install(app: Flask) -> None:
@@ -96,31 +113,38 @@ def problem_response(problem: Problem) -> Response:
     return Answer(json.dumps(document), problem.status, headers, content_type="application/problem+json")
 
 
+def _present(proxy: Any) -> Any:  # noqa: ANN401 - of whatever Flask's name stands for
+    """Return what one of Flask's names stands for in this request; each use of the name would look it up anew."""
+    return proxy._get_current_object()  # noqa: SLF001 - Werkzeug documents it
+
+
 def _begin() -> None:
-    g.started = perf_counter()
-    g.request_id = secrets.token_hex(8)
-    g.problem = None
-    g.environment = ""  # a name from the path is only counted once it is known to exist
-    logs.bind_request(g.request_id)
+    request_id = secrets.token_hex(8)
+    known = _present(g)
+    known.started = perf_counter()
+    known.request_id = request_id
+    known.problem = None
+    known.environment = ""  # a name from the path is only counted once it is known to exist
+    logs.bind_request(request_id)
 
 
 def _end(response: Response) -> Response:
-    seconds = perf_counter() - g.started
-    endpoint = request.endpoint or "none"
-    environment = g.environment
-    response.headers["X-Request-Id"] = g.request_id
-    metrics.HTTP_REQUESTS.labels(environment, endpoint, response.status_code).inc()
-    metrics.HTTP_REQUEST_SECONDS.labels(environment, endpoint).observe(seconds)
+    asked, known = _present(request), _present(g)
+    seconds = perf_counter() - known.started
+    endpoint = asked.endpoint or "none"
+    environment = known.environment
+    response.headers["X-Request-Id"] = known.request_id
+    metrics.child(metrics.HTTP_REQUESTS, environment, endpoint, response.status_code).inc()
+    metrics.child(metrics.HTTP_REQUEST_SECONDS, environment, endpoint).observe(seconds)
     details = {}
-    if g.problem is not None:
-        metrics.PROBLEMS.labels(environment, g.problem.type).inc()
-        details = {"problem": g.problem.type, "detail": g.problem.detail}
-    log.info(
-        "request",
-        method=request.method,
-        path=request.path,
+    if known.problem is not None:
+        metrics.PROBLEMS.labels(environment, known.problem.type).inc()
+        details = {"problem": known.problem.type, "detail": known.problem.detail}
+    logs.request(
+        method=asked.method,
+        path=asked.path,
         status=response.status_code,
-        remote=request.remote_addr,
+        remote=asked.remote_addr,
         ms=round(seconds * 1000, 1),
         **details,
     )
@@ -137,12 +161,28 @@ def _http_problem(error: HTTPException) -> Response:
             )
         )
     if isinstance(error, RequestEntityTooLarge):
-        return problem_response(problems.PayloadTooLarge(f"the body is larger than {MAX_BODY} bytes"))
+        return problem_response(_too_large())
     if error.code == HTTPStatus.NOT_FOUND:
         return problem_response(problems.NotFound(f"there is nothing at {request.path[:200]}"))
     if error.code is not None and error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return problem_response(problems.Malformed(error.description or "the request cannot be read"))
     return _unexpected(error)
+
+
+def _read_body(environ: Mapping[str, Any]) -> bytes | Problem:
+    """Return the body, or the problem with it; what is longer than it may be is not read to its end."""
+    declared: str = environ.get("CONTENT_LENGTH") or "0"
+    try:
+        if int(declared) > MAX_BODY:
+            return _too_large()
+        found: bytes = environ["wsgi.input"].read(MAX_BODY + 1)
+    except (OSError, ValueError):  # the client left or took too long; its chunks cannot be read
+        return problems.Malformed("the body of the request broke off")
+    return found if len(found) <= MAX_BODY else _too_large()
+
+
+def _too_large() -> problems.PayloadTooLarge:
+    return problems.PayloadTooLarge(f"the body is larger than {MAX_BODY} bytes")
 
 
 def _unexpected(error: Exception) -> Response:

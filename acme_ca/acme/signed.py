@@ -15,6 +15,7 @@ from acme_ca.jose import Envelope, Header, Jwk
 from acme_ca.models.account import Signer
 from acme_ca.problems import Contended, Malformed, NotFound, Problem, Unauthorized, UnsupportedMediaType
 from acme_ca.services import accounts, nonces
+from acme_ca.web import body
 
 CONTENT_TYPE = "application/jose+json"
 CACHED_KEYS = 10_000  # accounts whose parsed key a process keeps
@@ -146,7 +147,7 @@ class SignedFace:
         """Check form, URL, signature and nonce, in this order: a nonce is spent by nobody but its owner."""
         if request.mimetype != CONTENT_TYPE:
             raise UnsupportedMediaType(f"the body must be {CONTENT_TYPE}, not {request.mimetype or 'untyped'} (§6.2)")
-        envelope = jose.parse(request.get_data(cache=False))
+        envelope = jose.parse(body())
         url = self._url()
         _check_header(envelope.header, url, kid=kid, jwk=jwk)
         signer = None

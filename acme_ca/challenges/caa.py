@@ -5,6 +5,8 @@ Records are looked up at each issuance. Silence of a resolver never counts as pe
 
 from __future__ import annotations
 
+from dns.rdatatype import RdataType
+
 from acme_ca.challenges import dns
 from acme_ca.challenges.base import excerpt
 from acme_ca.challenges.deadline import Deadline
@@ -15,6 +17,7 @@ from acme_ca.identifiers import Identifier
 from acme_ca.problems import Caa
 
 # IANA registry of CAA properties. A critical property that is not here may be any restriction, RFC 8659 §4.1.
+MAX_AHEAD = 8  # labels whose records are asked for together
 _KNOWN = frozenset({"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"})
 
 
@@ -49,8 +52,11 @@ def check(
 def _relevant(network: Network, name: str) -> tuple[str, tuple[CaaRecord, ...]]:
     """Climb from the name towards the root to the first records; return their owner, or the last name asked. §3."""
     deadline = Deadline.after(network.timeout)
+    labels = name.split(".")
+    above = [".".join(labels[start:]) for start in range(min(len(labels), MAX_AHEAD))]
+    ahead = dns.ask_ahead(network, above, (RdataType.CAA,), deadline)
     while True:
-        records = dns.caa(network, name, deadline)
+        records = dns.caa(network, name, deadline, ahead)
         parent = name.partition(".")[2]
         if records or not parent:
             return name, records

@@ -7,7 +7,7 @@ asked, and when none answers, Unanswered is raised with what each of them did.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -33,7 +33,13 @@ from acme_ca.problems import DnsFailed
 
 MAX_ALIASES = 8
 MAX_ADDRESSES = 16
+AHEAD = 0.25  # seconds in which a resolver nearby answers what it is asked ahead
+ADDRESS_TYPES = (RdataType.AAAA, RdataType.A)
 SPECIAL_USE = "none asked: RFC 6761"
+
+
+Ahead = Mapping[Question, tuple[Reply, Resolver]]
+"""Answers to questions that were put together, and who gave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +76,30 @@ class CaaRecord:
     value: str
 
 
-def query(network: Network, name: str, rdtype: RdataType, deadline: Deadline) -> Answer:
-    """Return the records of a name, behind its aliases if there are any; raises Unanswered, and DnsFailed for loops."""
+def ask_ahead(network: Network, names: Iterable[str], rdtypes: Iterable[RdataType], deadline: Deadline) -> Ahead:
+    """Ask for several names and types at once; what does not come at once is left to `query`, which asks again."""
+    questions = [Question(name, rdtype) for name in names for rdtype in rdtypes]
+    asked = [(network.resolvers_for(question.name), question) for question in questions]
+    by_udp = [(resolvers[0], question) for resolvers, question in asked if resolvers and resolvers[0].protocol == "udp"]
+    try:
+        replies = dns_wire.ask_together(by_udp, deadline.within(AHEAD))
+    except dns_wire.BadName:
+        return {}
+    resolver_of = {question: resolver for resolver, question in by_udp}
+    return {question: (reply, resolver_of[question]) for question, reply in replies.items() if reply.decides}
+
+
+def query(network: Network, name: str, rdtype: RdataType, deadline: Deadline, ahead: Ahead | None = None) -> Answer:
+    """Return the records of a name, behind its aliases if there are any; raises Unanswered, and DnsFailed for loops.
+
+    `ahead` are answers that are there already.
+    """
     if is_localhost(name):
         return Answer((), SPECIAL_USE)
     aliases: list[str] = []
     while True:
         question = Question(aliases[-1] if aliases else name, rdtype)
-        reply, resolver = _ask_any(network, question, deadline)
+        reply, resolver = (ahead or {}).get(question) or _ask_any(network, question, deadline)
         records, followed = _unfold(reply, question, resolver) if reply.answers else ((), ())
         aliases += followed
         if len(aliases) > MAX_ALIASES or len(set(aliases)) < len(aliases):
@@ -94,9 +116,10 @@ def addresses(network: Network, name: str, deadline: Deadline) -> Addresses:
     found: list[IpAddress] = []
     resolver = ""
     silence: Unanswered | None = None
-    for rdtype in (RdataType.AAAA, RdataType.A):
+    ahead = ask_ahead(network, (name,), ADDRESS_TYPES, deadline)
+    for rdtype in ADDRESS_TYPES:
         try:
-            answer = query(network, name, rdtype, deadline)
+            answer = query(network, name, rdtype, deadline, ahead)
         except Unanswered as unanswered:
             silence = unanswered
             continue
@@ -114,9 +137,9 @@ def texts(network: Network, name: str, deadline: Deadline) -> Texts:
     return Texts(tuple(text.decode("utf-8", "backslashreplace") for text in joined), answer.resolver)
 
 
-def caa(network: Network, name: str, deadline: Deadline) -> tuple[CaaRecord, ...]:
-    """Return the CAA records of a name, tags in lower case. RFC 8659 §4.1."""
-    records = query(network, name, RdataType.CAA, deadline).records
+def caa(network: Network, name: str, deadline: Deadline, ahead: Ahead | None = None) -> tuple[CaaRecord, ...]:
+    """Return the CAA records of a name, tags in lower case. RFC 8659 §4.1. `ahead` is as for `query`."""
+    records = query(network, name, RdataType.CAA, deadline, ahead).records
     return tuple(
         CaaRecord(
             critical=bool(record.flags & 0x80),
@@ -155,7 +178,7 @@ def _ask_any(network: Network, question: Question, deadline: Deadline) -> tuple[
         except OSError as error:
             failures.append(f"{resolver} {_describe(error, network)}")
             continue
-        if reply.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
+        if reply.decides:
             return reply, resolver
         failures.append(f"{resolver} answered {_error_of(reply)}")
     raise Unanswered(DnsFailed(f"no answer to {question}: {'; '.join(failures)}"))

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 import secrets
+import select
 import socket
 import ssl
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
 from acme_ca.challenges.deadline import Deadline
@@ -68,6 +72,11 @@ class Reply:
         return self.octets[3] & 0x0F
 
     @property
+    def decides(self) -> bool:
+        """Whether this is an answer, be it that there is nothing, and not an error of the resolver."""
+        return self.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN)
+
+    @property
     def truncated(self) -> bool:
         """Whether the answer must be asked for again over TCP."""
         return bool(self.octets[2] & 0x02)
@@ -94,14 +103,55 @@ class Reply:
 def ask(resolver: Resolver, question: Question, deadline: Deadline) -> Reply:
     """Put the question to the resolver; raises OSError (TimeoutError, BadReply, ssl.SSLError, …) or BadName."""
     section = question.encode()
-    # RD: resolvers are asked to recurse. The random identifier and a new source port for each question are what
-    # makes forging an answer hard, RFC 5452 §9.
-    query = secrets.token_bytes(2) + b"\x01\0\0\1\0\0\0\0\0\1" + section + _OPT
+    query = _query(section)
     if resolver.protocol == "udp":
         reply = _ask_udp(resolver, query, section, deadline)
         if not reply.truncated:
             return reply
     return _ask_stream(resolver, query, section, deadline)
+
+
+def ask_together(asked: Iterable[tuple[Resolver, Question]], deadline: Deadline) -> dict[Question, Reply]:
+    """Put questions over UDP all at once; return the whole answers that came in time. Raises BadName.
+
+    Each has a socket of its own. What is missing in the end is to be asked again, with more patience.
+    """
+    waiting: dict[int, tuple[socket.socket, Question, bytes, bytes]] = {}
+    found: dict[Question, Reply] = {}
+    poller = select.poll()
+    with ExitStack() as sockets, suppress(TimeoutError):
+        for resolver, question in asked:
+            section = question.encode()
+            query = _query(section)
+            sock = sockets.enter_context(socket.socket(_family(resolver), socket.SOCK_DGRAM))
+            with suppress(OSError):
+                sock.connect((str(resolver.address), resolver.port))
+                sock.send(query)
+                waiting[sock.fileno()] = sock, question, query, section
+                poller.register(sock, select.POLLIN)
+        while waiting:
+            for descriptor, _ in poller.poll(deadline.left() * 1000):
+                poller.unregister(descriptor)
+                sock, question, query, section = waiting.pop(descriptor)
+                if reply := _arrived(sock, query, section):
+                    found[question] = reply
+    return found
+
+
+def _arrived(sock: socket.socket, query: bytes, section: bytes) -> Reply | None:
+    """Return the answer that lies in a socket, or None for what is none, or none that is whole."""
+    try:
+        octets = sock.recv(0xFFFF, socket.MSG_DONTWAIT)
+    except OSError:
+        return None
+    reply = Reply(octets)
+    return reply if _fits(octets, query, section) and not reply.truncated else None
+
+
+def _query(section: bytes) -> bytes:
+    # RD: resolvers are asked to recurse. The random identifier and a new source port for each question are what
+    # makes forging an answer hard, RFC 5452 §9.
+    return secrets.token_bytes(2) + b"\x01\0\0\1\0\0\0\0\0\1" + section + _OPT
 
 
 def _ask_udp(resolver: Resolver, query: bytes, section: bytes, deadline: Deadline) -> Reply:

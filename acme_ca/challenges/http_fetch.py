@@ -114,9 +114,9 @@ def _get(network: Network, target: Target, deadline: Deadline, records: tuple[di
                 status, body, location = _exchange(network, sock, target, deadline)
         except Oversized as error:
             raise IncorrectResponse(f"{target.url} answers with more than {network.max_body} octets") from error
-        except ssl.SSLError as error:
-            raise TlsFailed(f"{target.url} ({connection.used}) failed in TLS: {error.reason or error}") from error
         except OSError as error:
+            if isinstance(error, ssl.SSLError) and not isinstance(error, outbound.BROKEN_TLS):
+                raise TlsFailed(f"{target.url} ({connection.used}) failed in TLS: {error.reason or error}") from error
             text = f"{target.url}: {connection.used} accepted the connection but {describe(error)}"
             raise Unanswered(ConnectionFailed(text)) from error
         except (HTTPException, ValueError) as error:

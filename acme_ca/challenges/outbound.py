@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MAX_DIALLED = 4
+BROKEN_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""How a connection that the peer broke off looks in TLS; which of them it is depends on Python and on the moment."""
 NO_LOOKUP = "none asked: an address"
 
 
@@ -141,6 +144,6 @@ def describe(error: OSError) -> str:
         return "did not answer in time"
     if isinstance(error, ConnectionRefusedError):
         return "refused the connection"
-    if isinstance(error, ConnectionError):
+    if isinstance(error, (ConnectionError, *BROKEN_TLS)):
         return "broke the connection off"
     return f"failed: {(error.strerror or str(error)).lower()}"

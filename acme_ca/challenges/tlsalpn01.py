@@ -53,9 +53,9 @@ def _shown_certificate(connection: Connection, server_name: str, where: str, dea
         connection.sock.settimeout(deadline.left())
         with _CONTEXT.wrap_socket(connection.sock, server_hostname=server_name) as tls:
             protocol, octets = tls.selected_alpn_protocol(), tls.getpeercert(binary_form=True)
-    except (TimeoutError, ConnectionError, ssl.SSLEOFError) as error:
-        what = outbound.describe(error) if not isinstance(error, ssl.SSLEOFError) else "broke the connection off"
-        raise Unanswered(ConnectionFailed(f"{where} accepted the connection but {what} (TLS handshake)")) from error
+    except (TimeoutError, ConnectionError, *outbound.BROKEN_TLS) as error:
+        text = f"{where} accepted the connection but {outbound.describe(error)} (TLS handshake)"
+        raise Unanswered(ConnectionFailed(text)) from error
     except (OSError, ValueError) as error:  # an alert, for one, as servers send that do not know acme-tls/1
         reason = getattr(error, "reason", None) or str(error)
         raise TlsFailed(f"{where} failed in TLS: {excerpt(reason)}; expected {PROTOCOL}") from error

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from acme_ca.jose.encoding import b64url_decode, load_object, shown
 from acme_ca.problems import BadSignatureAlgorithm, Malformed
@@ -24,12 +26,9 @@ ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "EdDSA")
 _MEMBERS = frozenset({"protected", "payload", "signature"})
 _NONCE = re.compile(r"[A-Za-z0-9_-]+")
 _CURVE_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
-_JOSEPY_ALGORITHMS: Mapping[str, JWASignature] = {
-    "ES256": ES256,
-    "ES384": ES384,
-    "ES512": ES512,
-    "RS256": RS256,
-}
+_ECDSA = {"ES256": ECDSA(hashes.SHA256()), "ES384": ECDSA(hashes.SHA384()), "ES512": ECDSA(hashes.SHA512())}
+_SHA256 = hashes.SHA256()
+_PKCS1 = PKCS1v15()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +70,15 @@ def verify(envelope: Envelope, key: PublicKey) -> None:
     alg = envelope.header.alg
     if alg != (expected := algorithm_for(key)):
         raise bad_algorithm(f"alg {alg} does not fit the key; expected {expected}", ALGORITHMS)
-    if isinstance(key, Ed25519PublicKey):
-        try:
+    try:
+        if isinstance(key, EllipticCurvePublicKey):
+            key.verify(_dss_signature(envelope.signature, key, alg), envelope.signing_input, _ECDSA[alg])
+        elif isinstance(key, Ed25519PublicKey):
             key.verify(envelope.signature, envelope.signing_input)
-        except InvalidSignature as error:
-            raise _bad_signature(alg) from error
-    elif not _JOSEPY_ALGORITHMS[alg].verify(key, envelope.signing_input, envelope.signature):
-        raise _bad_signature(alg)
+        else:
+            key.verify(envelope.signature, envelope.signing_input, _PKCS1, _SHA256)
+    except InvalidSignature as error:
+        raise _bad_signature(alg) from error
 
 
 def algorithm_for(key: PublicKey) -> str:
@@ -143,6 +144,15 @@ def _string(members: Mapping[str, object], name: str) -> str | None:
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         raise Malformed(f"{name} in the protected header is not a string of printable ASCII")
     return value
+
+
+def _dss_signature(signature: bytes, key: EllipticCurvePublicKey, alg: str) -> bytes:
+    """Return r and s, which JWS writes side by side in the length of the curve, in DER. RFC 7518 §3.4."""
+    length = (key.key_size + 7) // 8
+    if len(signature) != 2 * length:
+        raise _bad_signature(alg)
+    r, s = int.from_bytes(signature[:length], "big"), int.from_bytes(signature[length:], "big")
+    return encode_dss_signature(r, s)
 
 
 def _bad_signature(alg: str) -> Malformed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -9,6 +10,7 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from josepy.jwk import JWKEC, JWKRSA
 
 from acme_ca import public_keys
@@ -17,6 +19,7 @@ from acme_ca.problems import BadPublicKey, Malformed
 from acme_ca.public_keys import PublicKey
 
 _PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}
 _ED25519_BYTES = 32
 _MAX_MODULUS_BYTES = public_keys.MAX_RSA_BITS // 8
@@ -53,13 +56,25 @@ def jwk_from_json(obj: object) -> Jwk:
 
 def jwk_from_public_key(key: PublicKey) -> Jwk:
     """Return the JWK of a key, which is not checked again."""
+    members = _members(key)  # in lexicographic order, to be written without white space: RFC 7638 §3.2
+    digest = sha256(json.dumps(members, separators=(",", ":")).encode()).digest()
+    return Jwk(json=members, thumbprint=b64url_encode(digest), key=key)
+
+
+def _members(key: PublicKey) -> dict[str, str]:
+    """Return the required members of a key's JWK. RFC 7518 §6.2.1, §6.3.1, RFC 8037 §2."""
     if isinstance(key, Ed25519PublicKey):
-        x = b64url_encode(key.public_bytes_raw())
-        # RFC 7638 §3.2: required members in lexicographic order, no white space.
-        digest = sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
-        return Jwk(json={"crv": "Ed25519", "kty": "OKP", "x": x}, thumbprint=b64url_encode(digest), key=key)
-    jwk = JWKRSA(key=key) if isinstance(key, RSAPublicKey) else JWKEC(key=key)
-    return Jwk(json=jwk.to_json(), thumbprint=b64url_encode(jwk.thumbprint()), key=key)
+        return {"crv": "Ed25519", "kty": "OKP", "x": b64url_encode(key.public_bytes_raw())}
+    if isinstance(key, RSAPublicKey):
+        rsa = key.public_numbers()
+        return {"e": _uint(rsa.e), "kty": "RSA", "n": _uint(rsa.n)}
+    point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
+    crv, half = _CURVES[key.curve.name], len(point) // 2
+    return {"crv": crv, "kty": "EC", "x": b64url_encode(point[:half]), "y": b64url_encode(point[half:])}
+
+
+def _uint(number: int) -> str:
+    return b64url_encode(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
 def _octets(obj: Mapping[str, object], name: str) -> bytes:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, UniqueConstraint
 
 from acme_ca.models import base
 from acme_ca.models.base import Record, new_id, table_of
-from acme_ca.problems import AccountDoesNotExist, AccountEnded, Unauthorized
+from acme_ca.problems import AccountDoesNotExist, AccountEnded, NotFound, Unauthorized
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,29 @@ class Account(Record):
         self.require_valid()
         self.status = status.value
         self.ended_at = now
+
+
+class Owned(Record):
+    """A record that belongs to an account of an environment, and is shown to nobody else."""
+
+    environment: str
+    account_id: str
+
+
+AnyOwned = TypeVar("AnyOwned", bound=Owned)
+
+
+def owned(
+    connection: Connection, kind: type[AnyOwned], environment: str, account_id: str, key: str, *, lock: bool = False
+) -> AnyOwned:
+    """Return the account's own record; raises NotFound, or Unauthorized for another account's."""
+    record = base.get(connection, kind, key, lock=lock)
+    name = kind.__name__.lower()
+    if record is None or record.environment != environment:
+        raise NotFound(f"there is no {name} {key}")
+    if record.account_id != account_id:
+        raise Unauthorized(f"{name} {key} belongs to another account")
+    return record
 
 
 table_of(Account, "accounts", UniqueConstraint("environment", "thumbprint"))

@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Index, bindparam
 
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
-from acme_ca.models.base import Record, new_id, partial_index, table_of
-from acme_ca.problems import Malformed, NotFound, Problem, Unauthorized
+from acme_ca.models.account import Owned
+from acme_ca.models.base import new_id, partial_index, table_of
+from acme_ca.models.prepared import Prepared
+from acme_ca.problems import Malformed, Problem, Unauthorized
 
 
 class AuthorizationStatus(StrEnum):
@@ -34,7 +37,7 @@ LIVE = (AuthorizationStatus.PENDING, AuthorizationStatus.PROCESSING, Authorizati
 
 
 @dataclass(kw_only=True)
-class Authorization(Record):
+class Authorization(Owned):
     """An account's right to a name, or the way to it. `due_at` is when validation work is to be (re)claimed.
 
     `claimed_by` is the process that works on it until then. `identifier` has the leading "*." of a wildcard;
@@ -141,21 +144,26 @@ Index("ix_authorizations_reuse", AUTHORIZATIONS.c.account_id, AUTHORIZATIONS.c.i
 partial_index("ix_authorizations_due", AUTHORIZATIONS.c.due_at, where=AUTHORIZATIONS.c.due_at.is_not(None))
 Index("ix_authorizations_expires_at", AUTHORIZATIONS.c.expires_at)
 
-_VALID = base.select(
-    Authorization,
-    AUTHORIZATIONS.c.account_id == bindparam("account_id"),
-    AUTHORIZATIONS.c.identifier.in_(bindparam("identifiers", expanding=True)),
-    AUTHORIZATIONS.c.status == AuthorizationStatus.VALID.value,
-    AUTHORIZATIONS.c.expires_at > bindparam("needed_until"),
-).order_by(AUTHORIZATIONS.c.expires_at)
+
+@cache
+def _valid(count: int) -> Prepared:
+    statement = base.select(
+        Authorization,
+        AUTHORIZATIONS.c.account_id == bindparam("account_id"),
+        AUTHORIZATIONS.c.identifier.in_([bindparam(f"name{n}") for n in range(count)]),
+        AUTHORIZATIONS.c.status == AuthorizationStatus.VALID.value,
+        AUTHORIZATIONS.c.expires_at > bindparam("needed_until"),
+    )
+    return Prepared(statement.order_by(AUTHORIZATIONS.c.expires_at))
 
 
 def valid_authorizations(
     connection: Connection, account_id: str, names: Sequence[str], until: datetime
 ) -> list[Authorization]:
     """Return the account's authorizations for these names that stay valid until then, the longest-lived last."""
+    values = {f"name{n}": name for n, name in enumerate(names)}
     return base.find(
-        connection, Authorization, _VALID, account_id=account_id, identifiers=list(names), needed_until=until
+        connection, Authorization, _valid(len(values)), account_id=account_id, needed_until=until, **values
     )
 
 
@@ -165,15 +173,3 @@ def reusable(
     """Return the account's valid authorizations for these names, each proved by a challenge type still allowed."""
     held = valid_authorizations(connection, account_id, [name.value for name in challenges], now + REUSE_MARGIN)
     return {row.name: row for row in held if row.challenge in challenges.get(row.name, ())}
-
-
-def owned_authorization(
-    connection: Connection, environment: str, account_id: str, authorization_id: str, *, lock: bool = False
-) -> Authorization:
-    """Return the account's own authorization; raises NotFound, or Unauthorized for another account's."""
-    authorization = base.get(connection, Authorization, authorization_id, lock=lock)
-    if authorization is None or authorization.environment != environment:
-        raise NotFound(f"there is no authorization {authorization_id}")
-    if authorization.account_id != account_id:
-        raise Unauthorized(f"authorization {authorization_id} belongs to another account")
-    return authorization

@@ -39,9 +39,9 @@ from sqlalchemy import select as select_from
 from sqlalchemy import update as update_of
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import SchemaItem
-from sqlalchemy.sql.dml import Insert, Update
 from sqlalchemy.types import TypeEngine
 
+from acme_ca.models.prepared import Convert, Prepared
 from acme_ca.problems import Contended
 
 METADATA = MetaData(
@@ -59,45 +59,62 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times; what is stored is UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a naive time reached the database: {value}")
-        value = value.astimezone(UTC)
-        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+    def bind_processor(self, dialect: Dialect) -> Convert:
+        """Refuse naive times; what is stored is UTC, in SQLite as text in SQLAlchemy's format."""
+        return _utc if dialect.name == "postgresql" else _utc_text
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the base class's signature
+    def result_processor(self, dialect: Dialect, coltype: object) -> Convert:  # noqa: ARG002 - the base class's signature
         """Return an aware time in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return _utc if dialect.name == "postgresql" else _from_utc_text
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    if value is not None and value.tzinfo is None:
+        raise ValueError(f"a naive time at the database: {value}")
+    return None if value is None else value.astimezone(UTC)
+
+
+def _utc_text(value: datetime | None) -> str | None:
+    value = _utc(value)
+    return None if value is None else value.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _from_utc_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 class Record:
     """A row as a plain object. Subclasses are dataclasses whose first field is the primary key."""
 
     table: ClassVar[Table]
-    _loaded: dict[str, Any]
+    columns: ClassVar[tuple[str, ...]]
+    _loaded: Sequence[Any]  # the values of the row, in the order of the columns
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Self:
         """Return the record of a row that has all columns of the table, in their order."""
         record = cls.__new__(cls)
-        record.__dict__.update(zip(cls.table.columns.keys(), row, strict=True))
-        record.__dict__["_loaded"] = dict(record.__dict__)
+        record.__dict__.update(zip(cls.columns, row, strict=True), _loaded=row)
         return record
 
     def copy(self) -> Self:
         """Return the same record to change apart from this one."""
         record = type(self).__new__(type(self))
-        record.__dict__.update(self.__dict__, _loaded=dict(self._loaded))
+        record.__dict__.update(self.__dict__)
         return record
 
     def changes(self) -> dict[str, Any]:
         """Return the columns whose value is not the one that was loaded or saved last."""
-        return {name: self.__dict__[name] for name, value in self._loaded.items() if self.__dict__[name] != value}
+        loaded = zip(self.columns, self._loaded, strict=True)
+        return {name: self.__dict__[name] for name, value in loaded if self.__dict__[name] != value}
+
+    def loaded(self, column: str) -> Any:  # noqa: ANN401 - whatever the column has
+        """Return what the row had in a column when it was loaded or saved last; None if there is no such column."""
+        return self._loaded[self.columns.index(column)] if column in self.columns else None
+
+    def saved(self) -> None:
+        """Take the present values for those of the row."""
+        self._loaded = [self.__dict__[name] for name in self.columns]
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -119,18 +136,22 @@ def table_of(kind: type[Record], name: str, *items: SchemaItem) -> Table:
     columns = [_column(field.name, hints[field.name]) for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every record is a dataclass
     columns[0].primary_key = True
     kind.table = Table(name, METADATA, *columns, *items)
+    kind.columns = tuple(column.name for column in columns)
     return kind.table
 
 
 def get(connection: Connection, kind: type[AnyRecord], key: str | bytes, *, lock: bool = False) -> AnyRecord | None:
     """Return the record with this primary key, or None; `lock` holds it until the transaction ends."""
-    row = connection.execute(_by_key(kind.table, lock), {"key": key}).one_or_none()
-    return None if row is None else kind.from_row(row)
+    rows = _by_key(kind.table, lock).rows(connection, {"key": key})
+    return kind.from_row(rows[0]) if rows else None
 
 
 def get_one(connection: Connection, kind: type[AnyRecord], key: str | bytes, *, lock: bool = False) -> AnyRecord:
     """Return the record with this primary key, which is known to exist."""
-    return kind.from_row(connection.execute(_by_key(kind.table, lock), {"key": key}).one())
+    found = get(connection, kind, key, lock=lock)
+    if found is None:
+        raise LookupError(f"{kind.__name__} {key!r} is gone")
+    return found
 
 
 def select(kind: type[Record], *conditions: ColumnElement[bool]) -> Select[Any]:
@@ -139,18 +160,19 @@ def select(kind: type[Record], *conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 def find(
-    connection: Connection, kind: type[AnyRecord], statement: Select[Any], **parameters: object
+    connection: Connection, kind: type[AnyRecord], statement: Select[Any] | Prepared, **parameters: object
 ) -> list[AnyRecord]:
-    """Return the records that a statement made by `select` finds."""
+    """Return the records that a statement made by `select` finds; one that is used often is `Prepared`."""
+    if isinstance(statement, Prepared):
+        return [kind.from_row(row) for row in statement.rows(connection, parameters)]
     return [kind.from_row(row) for row in connection.execute(statement, parameters)]
 
 
 def insert(connection: Connection, *records: Record) -> None:
     """Add records to their tables."""
     for record in records:
-        values = {name: record.__dict__[name] for name in record.table.columns.keys()}  # noqa: SIM118 - columns are no dict
-        connection.execute(_insertion(record.table), values)
-        record.__dict__["_loaded"] = values
+        _insertion(record.table).change(connection, {name: record.__dict__[name] for name in record.columns})
+        record.saved()
 
 
 def update(connection: Connection, record: Record) -> None:
@@ -158,24 +180,22 @@ def update(connection: Connection, record: Record) -> None:
     changed = record.changes()
     if not changed:
         return
-    loaded = record._loaded  # noqa: SLF001 - this module is where records are loaded and saved
-    key = next(iter(loaded.values()))
-    statement = _updating(record.table, tuple(changed))
-    result = connection.execute(statement, {**changed, "_key": key, "_status": loaded.get("status")})
-    if result.rowcount != 1:
+    values = {**changed, "_key": record.loaded(record.columns[0]), "_status": record.loaded("status")}
+    if _updating(record.table, tuple(changed)).change(connection, values) != 1:
         raise Contended
-    loaded.update(changed)
+    record.saved()
 
 
 ID = re.compile(r"[0-9a-f]{26}")
 
 
 def new_id() -> str:
-    """Return a row's identifier: 26 lower-case hexadecimal digits, 40 bits of time (ms) before 64 random bits.
+    """Return a row's identifier: 26 lower-case hexadecimal digits, 52 bits of time (µs) before 52 random bits.
 
-    Rows made together lie together in the index, so that inserting costs the same however large the table is.
+    Rows made together lie together in the index, so that inserting costs the same however large the table is, and
+    those of one client in the order in which they were made.
     """
-    return f"{time.time_ns() // 1_000_000 & 0xFFFFFFFFFF:010x}{secrets.token_hex(8)}"
+    return f"{time.time_ns() // 1_000 & 0xFFFFFFFFFFFFF:013x}{secrets.randbits(52):013x}"
 
 
 def partial_index(name: str, column: Column[Any], *, where: ColumnElement[bool], unique: bool = False) -> Index:
@@ -191,22 +211,22 @@ def _column(name: str, hint: Any) -> Column[Any]:  # noqa: ANN401 - a type annot
 
 
 @cache
-def _by_key(table: Table, lock: bool) -> Select[Any]:  # noqa: FBT001 - a cache's key
+def _by_key(table: Table, lock: bool) -> Prepared:  # noqa: FBT001 - a cache's key
     statement = select_from(table).where(_key_of(table) == bindparam("key"))
-    return statement.with_for_update() if lock else statement
+    return Prepared(statement.with_for_update() if lock else statement)
 
 
 @cache
-def _insertion(table: Table) -> Insert:
-    return insert_into(table)
+def _insertion(table: Table) -> Prepared:
+    return Prepared(insert_into(table).inline(), table.columns.keys())
 
 
 @cache
-def _updating(table: Table, names: tuple[str, ...]) -> Update:
+def _updating(table: Table, names: tuple[str, ...]) -> Prepared:
     statement = update_of(table).where(_key_of(table) == bindparam("_key"))
     if "status" in table.columns:
         statement = statement.where(table.c.status == bindparam("_status"))
-    return statement.values({name: bindparam(name) for name in names})
+    return Prepared(statement.values({name: bindparam(name) for name in names}))
 
 
 def _key_of(table: Table) -> Column[Any]:

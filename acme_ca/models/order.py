@@ -4,15 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Index, bindparam
 
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
+from acme_ca.models.account import Owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization
-from acme_ca.models.base import Record, new_id, partial_index, table_of
-from acme_ca.problems import NotFound, OrderNotReady, Problem, Unauthorized
+from acme_ca.models.base import new_id, partial_index, table_of
+from acme_ca.models.prepared import Prepared
+from acme_ca.problems import OrderNotReady, Problem, Unauthorized
 
 
 class OrderStatus(StrEnum):
@@ -34,7 +37,7 @@ class OrderView:
 
 
 @dataclass(kw_only=True)
-class Order(Record):
+class Order(Owned):
     """A request for one certificate. `due_at` is when a finalize claimed by a process that died is taken over.
 
     `identifiers` are in the client's order, `not_before` and `not_after` as requested, `replaces` is an ARI identifier.
@@ -134,23 +137,15 @@ Index("ix_orders_account_id", ORDERS.c.account_id, ORDERS.c.id)
 partial_index("ix_orders_due", ORDERS.c.due_at, where=ORDERS.c.due_at.is_not(None))
 Index("ix_orders_expires_at", ORDERS.c.expires_at)
 
-_BY_IDS = base.select(Authorization, AUTHORIZATIONS.c.id.in_(bindparam("ids", expanding=True)))
+
+@cache
+def _by_ids(count: int) -> Prepared:
+    return Prepared(base.select(Authorization, AUTHORIZATIONS.c.id.in_([bindparam(f"id{n}") for n in range(count)])))
 
 
 def authorizations_of(connection: Connection, order: Order) -> list[Authorization]:
     """Return an order's authorizations; none are needed, and none read, once the order is past pending."""
     if order.status != OrderStatus.PENDING:
         return []
-    return base.find(connection, Authorization, _BY_IDS, ids=order.authorization_ids)
-
-
-def owned_order(
-    connection: Connection, environment: str, account_id: str, order_id: str, *, lock: bool = False
-) -> Order:
-    """Return the account's own order; raises NotFound, or Unauthorized for another account's."""
-    order = base.get(connection, Order, order_id, lock=lock)
-    if order is None or order.environment != environment:
-        raise NotFound(f"there is no order {order_id}")
-    if order.account_id != account_id:
-        raise Unauthorized(f"order {order_id} belongs to another account")
-    return order
+    ids = {f"id{n}": id_ for n, id_ in enumerate(order.authorization_ids)}
+    return base.find(connection, Authorization, _by_ids(len(ids)), **ids)

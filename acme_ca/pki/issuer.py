@@ -5,6 +5,7 @@ Build, lint under a throwaway key, sign, verify the finished chain: both checks 
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, cached_property
@@ -24,6 +25,7 @@ from acme_ca.pki.profile import Usage
 from acme_ca.pki.signing import SigningKey, hash_for
 from acme_ca.pki.signing import new_serial as new_serial
 
+PEM_LINE = 64  # characters, RFC 7468 §2
 MARGIN = timedelta(minutes=5)  # an issuer stops signing this long before a leaf would outlive it
 
 
@@ -65,9 +67,11 @@ class Issuer:
         """The key identifier that leafs name their issuer by. RFC 5280 §4.2.1.1."""
         return key_identifier_of(self.certificate).key_identifier or b""
 
-    def pem_chain(self, certificate: x509.Certificate, alternate: int = 0) -> str:
+    def pem_chain(self, der: bytes, alternate: int = 0) -> str:
         """Return a leaf and what is above it in PEM, without the root; `alternate` > 0 names another chain."""
-        return certificate.public_bytes(Encoding.PEM).decode() + self._chains_pem[alternate]
+        text = b64encode(der).decode()
+        lines = "\n".join(text[start : start + PEM_LINE] for start in range(0, len(text), PEM_LINE))
+        return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n{self._chains_pem[alternate]}"
 
     @cached_property
     def _chains_pem(self) -> tuple[str, ...]:

@@ -6,8 +6,12 @@ from sqlalchemy import Connection, insert
 
 from acme_ca import clock
 from acme_ca.models.audit_event import AUDIT_EVENTS
+from acme_ca.models.prepared import Prepared
 
-_RECORD = insert(AUDIT_EVENTS)
+_RECORD = Prepared(
+    insert(AUDIT_EVENTS).inline(),
+    [name for name in AUDIT_EVENTS.columns.keys() if name != "id"],  # noqa: SIM118 - columns are no dict
+)
 
 
 def record(
@@ -20,8 +24,8 @@ def record(
     **details: Any,  # noqa: ANN401 - whatever JSON carries
 ) -> None:
     """Add the event `noun.verb` about `subject`; details never hold secrets or personal data."""
-    connection.execute(
-        _RECORD,
+    _RECORD.change(
+        connection,
         {
             "at": clock.now(),
             "environment": environment,

@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 from acme_ca import clock, identifiers
 from acme_ca.authority import Authority, Environment
 from acme_ca.models import base
-from acme_ca.models.account import Signer, acting_account
-from acme_ca.models.authorization import Authorization, owned_authorization, reusable
+from acme_ca.models.account import Signer, acting_account, owned
+from acme_ca.models.authorization import Authorization, reusable
 from acme_ca.policy.engine import Applicant
 from acme_ca.problems import Malformed
 from acme_ca.services import audit
@@ -63,4 +63,4 @@ def _own(
     connection: Connection, environment: Environment, signer: Signer, authorization_id: str, *, lock: bool = False
 ) -> Authorization:
     acting_account(connection, environment.name, signer)
-    return owned_authorization(connection, environment.name, signer.account_id, authorization_id, lock=lock)
+    return owned(connection, Authorization, environment.name, signer.account_id, authorization_id, lock=lock)

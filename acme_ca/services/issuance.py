@@ -16,16 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
 
-from acme_ca import clock, metrics
+from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import caa
 from acme_ca.challenges.base import Unanswered
 from acme_ca.jose import jwk_from_public_key
 from acme_ca.models import base
-from acme_ca.models.account import Account, Signer, acting_account
+from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization
 from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, is_blocked, serial_text
-from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of, owned_order
+from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
 from acme_ca.pki import csr as requests
 from acme_ca.pki.csr import Csr
@@ -68,7 +68,7 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
     csr = requests.parse(csr_der)
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        order = owned_order(connection, environment.name, account.id, order_id, lock=True)
+        order = owned(connection, Order, environment.name, account.id, order_id, lock=True)
         authorizations = authorizations_of(connection, order)
         if order.status in (OrderStatus.PROCESSING, OrderStatus.VALID) and order.csr == csr_der:
             return order.view(clock.now(), authorizations)
@@ -77,10 +77,8 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
     return _issue(ca, claim)
 
 
-def certificate(
-    ca: Authority, environment: Environment, signer: Signer, certificate_id: str
-) -> tuple[x509.Certificate, Issuer]:
-    """Return one of the signer's certificates and its issuer. §7.4.2."""
+def certificate(ca: Authority, environment: Environment, signer: Signer, certificate_id: str) -> tuple[bytes, Issuer]:
+    """Return one of the signer's certificates in DER, and its issuer. §7.4.2."""
     with ca.database.read() as connection:
         acting_account(connection, environment.name, signer)
         line = base.get(connection, Certificate, certificate_id)
@@ -91,7 +89,7 @@ def certificate(
     issuer = next((issuer for issuer in environment.issuers if issuer.id == line.issuer_id), None)
     if issuer is None:
         raise NotFound(f"issuer {line.issuer_id} of certificate {certificate_id} is retired; order a new certificate")
-    return x509.load_der_x509_certificate(line.der), issuer
+    return line.der, issuer
 
 
 def resume_due(ca: Authority) -> int:
@@ -314,7 +312,8 @@ def _repeat_caa(ca: Authority, claim: Claim) -> None:
         with ca.database.read() as connection:
             name = base.get_one(connection, Authorization, authorization_id).name
         try:
-            caa.check(settings.validation, name, challenge, account_url, settings.caa_identities)
+            with baton.aside():
+                caa.check(settings.validation, name, challenge, account_url, settings.caa_identities)
         except Unanswered as silence:
             raise ServiceUnavailable(f"CAA for {name.value}: {silence.problem.detail}") from silence
         with ca.database.write() as connection:

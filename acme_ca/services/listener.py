@@ -146,7 +146,7 @@ def _issue(issuer: Issuer, names: tuple[Identifier, ...]) -> bytes:
         )
     )
     own_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    chain: str = issuer.pem_chain(leaf)
+    chain: str = issuer.pem_chain(leaf.public_bytes(Encoding.DER))
     return own_key + chain.encode()
 
 

@@ -34,7 +34,7 @@ def consume(ca: Authority, environment: Environment, nonce: str | None) -> None:
     except BadNonce:
         metrics.NONCES.labels(environment.name, "refused").inc()
         raise
-    metrics.NONCES.labels(environment.name, "accepted").inc()
+    metrics.child(metrics.NONCES, environment.name, "accepted").inc()
 
 
 def forget(ca: Authority) -> int:

@@ -10,10 +10,10 @@ from acme_ca import clock, identifiers, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
-from acme_ca.models.account import Signer, acting_account
+from acme_ca.models.account import Signer, acting_account, owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, reusable
 from acme_ca.models.certificate import by_serial
-from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of, owned_order
+from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
@@ -71,7 +71,7 @@ def get(ca: Authority, environment: Environment, signer: Signer, order_id: str) 
     """Return one of the signer's orders as it stands."""
     with ca.database.read() as connection:
         acting_account(connection, environment.name, signer)
-        order = owned_order(connection, environment.name, signer.account_id, order_id)
+        order = owned(connection, Order, environment.name, signer.account_id, order_id)
         return order.view(clock.now(), authorizations_of(connection, order))
 
 

@@ -12,13 +12,13 @@ from time import perf_counter
 import structlog
 from sqlalchemy import Connection, and_, select
 
-from acme_ca import clock, metrics
+from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import CHALLENGES, caa
 from acme_ca.challenges.base import Attempt, Evidence, Unanswered
 from acme_ca.models import base
-from acme_ca.models.account import Account, Signer, acting_account
-from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus, owned_authorization
+from acme_ca.models.account import Account, Signer, acting_account, owned
+from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus
 from acme_ca.problems import Contended, NotFound, Problem, ServerInternal
 from acme_ca.services import audit
 
@@ -48,8 +48,8 @@ def submit(
     """
     with ca.database.write() as connection:
         acting_account(connection, environment.name, signer)
-        authorization = owned_authorization(
-            connection, environment.name, signer.account_id, authorization_id, lock=True
+        authorization = owned(
+            connection, Authorization, environment.name, signer.account_id, authorization_id, lock=True
         )
         _require_offered(authorization, challenge)
         now = clock.now()
@@ -59,7 +59,8 @@ def submit(
         return authorization
     future = ca.background(run, ca, _claim(environment, authorization, signer.thumbprint))
     try:
-        return future.result(timeout=wait)
+        with baton.aside():
+            return future.result(timeout=wait)
     except StillRunning:
         return authorization
 
@@ -70,7 +71,7 @@ def view(
     """Return the authorization whose challenge a client reads. §7.5.1 (POST-as-GET)."""
     with ca.database.read() as connection:
         acting_account(connection, environment.name, signer)
-        authorization = owned_authorization(connection, environment.name, signer.account_id, authorization_id)
+        authorization = owned(connection, Authorization, environment.name, signer.account_id, authorization_id)
     _require_offered(authorization, challenge)
     return authorization
 
@@ -155,7 +156,7 @@ def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswere
     """Save what the attempt decided; what somebody else decided in the meantime stands."""
     authorization = claim.authorization.copy()  # the request that waits for us may be reading the claim's
     try:
-        with ca.database.write() as connection:
+        with baton.held(), ca.database.write() as connection:
             _decide(claim.environment, authorization, outcome, clock.now())
             base.update(connection, authorization)
             if authorization.status != AuthorizationStatus.PROCESSING:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 from acme_ca.challenges.base import Attempt, Unanswered
@@ -249,6 +252,20 @@ class TestRedirects:
 
         with pytest.raises(IncorrectResponse, match="HTTP status 302"):
             validate(site)
+
+    def test_https_that_breaks_off_is_silence(self, site: Site) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            site.web.redirect(PATH, f"https://app.corp.example:{port}/")
+
+            def hang_up() -> None:
+                listener.accept()[0].close()
+
+            thread = threading.Thread(target=hang_up)
+            thread.start()
+            with pytest.raises(Unanswered, match="broke the connection off"):
+                validate(site, redirect_ports=[port])
+            thread.join()
 
     def test_https_is_followed_whatever_its_certificate(self, site: Site) -> None:
         secured = web.WebServer()

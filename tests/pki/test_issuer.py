@@ -176,13 +176,18 @@ def test_only_rsa_servers_encipher_keys(ca: Authority, key: PublicKey, profile: 
 def test_a_chain_in_pem_is_leaf_first_and_without_the_root(ca: Authority) -> None:
     issuer = issuer_of(ca)
     certificate = issuer.issue(request(*dns("a.corp.example")))
-    assert x509.load_pem_x509_certificates(issuer.pem_chain(certificate).encode()) == [certificate, ca.certificate]
+    der = certificate.public_bytes(Encoding.DER)
+    assert x509.load_pem_x509_certificates(issuer.pem_chain(der).encode()) == [
+        certificate,
+        ca.certificate,
+    ]
 
 
 def test_an_alternate_chain_replaces_what_is_above_the_leaf(ca: Authority) -> None:
     issuer = issuer_of(ca, alternates=((ca.certificate, ca.root),))
     certificate = issuer.issue(request(*dns("a.corp.example")))
-    assert x509.load_pem_x509_certificates(issuer.pem_chain(certificate, 1).encode())[1:] == [ca.certificate, ca.root]
+    der = certificate.public_bytes(Encoding.DER)
+    assert x509.load_pem_x509_certificates(issuer.pem_chain(der, 1).encode())[1:] == [ca.certificate, ca.root]
 
 
 def test_an_issuer_stops_a_leaf_and_a_margin_before_its_chain_ends() -> None:
