@@ -1,4 +1,8 @@
-"""Identifiers of orders: dns (RFC 8555 §9.7.7, RFC 5280 §4.2.1.6) and ip (RFC 8738). Normalised or refused."""
+"""Identifiers of orders: dns (RFC 8555 §9.7.7, RFC 5280 §4.2.1.6), ip (RFC 8738) and uri. Normalised or refused.
+
+A uri is a SPIFFE ID with a path, as the SPIFFE-ID standard §2 has it. It has one form only, so that nothing of it is
+ever normalised and equal IDs are equal octets. docs/workload-identity-00.md
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,14 @@ import idna
 
 from acme_ca.problems import Compound, Malformed, Problem, RejectedIdentifier, UnsupportedIdentifier
 
-IdentifierType = Literal["dns", "ip"]
+IdentifierType = Literal["dns", "ip", "uri"]
 IpAddress = IPv4Address | IPv6Address
 
 MAX_NAME = 253  # octets of a name in text without the trailing dot, RFC 1035 §2.3.4
 MAX_LABEL = 63
+MAX_SPIFFE_ID = 2048  # octets, SPIFFE-ID §2.3
+MAX_TRUST_DOMAIN = 255
+SPIFFE = "spiffe://"
 _MAX_SHOWN = 80
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -25,13 +32,17 @@ _SIMPLE_LABEL = re.compile(_LABEL)
 _FOREIGN = re.compile(r"[^a-z0-9.-]")
 # Resolvers read a name whose last label is a number, hexadecimal ones too, as an IPv4 address (inet_aton).
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_TRUST_DOMAIN_FOREIGN = re.compile(r"[^a-z0-9._-]")
+_SEGMENT_FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identifier:
     """A name that certificates are issued for: what `parse` returns is normalised, so equal names compare equal.
 
-    `value` is a lower-case name of A-labels that may start with `*.`, or an address in the form of RFC 5952.
+    `value` is a lower-case name of A-labels that may start with `*.`, an address in the form of RFC 5952, or a SPIFFE
+    ID in the very octets that it was given in.
     """
 
     type: IdentifierType
@@ -40,7 +51,7 @@ class Identifier:
     @property
     def wildcard(self) -> bool:
         """Whether the name is a wildcard. RFC 8555 §7.1.3."""
-        return self.value.startswith("*.")
+        return self.type == "dns" and self.value.startswith("*.")
 
     @property
     def base(self) -> str:
@@ -55,23 +66,56 @@ class Identifier:
         return f"{self.type}:{self.value}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class SpiffeId:
+    """A SPIFFE ID: `path` is empty or starts with a slash. `str` gives back the octets that were parsed."""
+
+    trust_domain: str
+    path: str
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The parts of the path between its slashes; none for the ID of a trust domain itself."""
+        return tuple(self.path.split("/")[1:])
+
+    def __str__(self) -> str:
+        return f"{SPIFFE}{self.trust_domain}{self.path}"
+
+
 def parse(type_: str, value: str) -> Identifier:
     """Return the normalised identifier.
 
-    Raises Malformed for bad syntax, UnsupportedIdentifier for another type, and RejectedIdentifier for an address
-    that is well-formed but names no host.
+    Raises Malformed for bad syntax, UnsupportedIdentifier for another type or a URI of another scheme than spiffe, and
+    RejectedIdentifier for an address that is well-formed but names no host.
     """
     if type_ == "dns":
         return Identifier("dns", _parse_dns(value))
     if type_ == "ip":
         return Identifier("ip", _parse_ip(value))
-    raise UnsupportedIdentifier(f"identifier type {_shown(type_)} is not supported; expected dns or ip")
+    if type_ == "uri":
+        return Identifier("uri", _parse_uri(value))
+    raise UnsupportedIdentifier(f"identifier type {_shown(type_)} is not supported; expected dns, ip or uri")
+
+
+def parse_spiffe_id(text: str) -> SpiffeId:
+    """Return the parts of a SPIFFE ID, which may be that of a trust domain itself; raises Malformed. SPIFFE-ID §2."""
+    shown = f"SPIFFE ID {_shown(text)}"
+    if len(text) > MAX_SPIFFE_ID:  # more characters are more octets; what is not ASCII is refused below
+        raise Malformed(f"{shown} has {len(text)} characters; at most {MAX_SPIFFE_ID} are allowed")
+    if not text.startswith(SPIFFE):
+        raise Malformed(f"{shown} does not start with {SPIFFE} in lower case")
+    trust_domain, slash, path = text.removeprefix(SPIFFE).partition("/")
+    _check_trust_domain(shown, trust_domain)
+    for segment in path.split("/") if slash else ():
+        _check_segment(shown, segment)
+    return SpiffeId(trust_domain, slash + path)
 
 
 def parse_many(bodies: Iterable[tuple[str, str]], limit: int = 100) -> tuple[Identifier, ...]:
     """Return the identifiers of an order, duplicates dropped, in the order given. RFC 8555 §7.4.
 
-    One wrong identifier raises its problem; several raise one problem with a subproblem for each (§6.7.1).
+    One wrong identifier raises its problem; several raise one problem with a subproblem for each (§6.7.1). Of several
+    uris only one can go into a certificate (X509-SVID §2), so that an order with more is Malformed.
     """
     pairs = tuple(bodies)
     if not pairs:
@@ -88,6 +132,8 @@ def parse_many(bodies: Iterable[tuple[str, str]], limit: int = 100) -> tuple[Ide
             refused.append(type(problem)(problem.detail, identifier=wire))
     if refused:
         raise combine(tuple(refused))
+    if (uris := sum(identifier.type == "uri" for identifier in found)) > 1:
+        raise Malformed(f"the order has {uris} different uri identifiers; a certificate has one SPIFFE ID at most")
     return tuple(found)
 
 
@@ -188,6 +234,41 @@ def _parse_ip(value: str) -> str:
     if address.is_unspecified or address.is_multicast or address == IPv4Address("255.255.255.255"):
         raise RejectedIdentifier(f"{shown} is an unspecified, multicast or broadcast address; expected a host's")
     return canonical
+
+
+def _parse_uri(value: str) -> str:
+    scheme = _SCHEME.match(value)
+    if scheme and scheme[1].lower() != "spiffe":
+        raise UnsupportedIdentifier(f"uri identifier {_shown(value)} is not supported; expected a SPIFFE ID")
+    if not parse_spiffe_id(value).path:
+        raise Malformed(f"uri identifier {_shown(value)} names a trust domain; expected a SPIFFE ID with a path")
+    return value
+
+
+def _check_trust_domain(shown: str, trust_domain: str) -> None:
+    if not trust_domain:
+        raise Malformed(f"{shown} has no trust domain")
+    if foreign := _TRUST_DOMAIN_FOREIGN.search(trust_domain):
+        raise Malformed(
+            f"{shown} contains {foreign.group()!a} in its trust domain; expected lower-case letters, digits, dots, "
+            "hyphens and underscores: no port, no user, no percent-encoding"
+        )
+    if len(trust_domain) > MAX_TRUST_DOMAIN:
+        raise Malformed(
+            f"{shown} has a trust domain of {len(trust_domain)} characters; at most {MAX_TRUST_DOMAIN} are allowed"
+        )
+
+
+def _check_segment(shown: str, segment: str) -> None:
+    if not segment:
+        raise Malformed(f"{shown} has an empty path segment, or ends with a slash")
+    if segment in {".", ".."}:
+        raise Malformed(f"{shown} has the path segment {segment!r}; relative segments are not allowed")
+    if foreign := _SEGMENT_FOREIGN.search(segment):
+        raise Malformed(
+            f"{shown} contains {foreign.group()!a} in its path; expected letters, digits, dots, hyphens and "
+            "underscores between slashes: no query, no fragment, no percent-encoding"
+        )
 
 
 def _address(text: str) -> IpAddress | None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acme_ca import identifiers
-from acme_ca.identifiers import Identifier
+from acme_ca.identifiers import Identifier, SpiffeId, parse_spiffe_id
 from acme_ca.problems import Compound, Malformed, Problem, RejectedIdentifier, UnsupportedIdentifier
 
 LONG = ".".join(["a" * 63] * 3 + ["b" * 61])  # 253 characters
@@ -114,7 +114,7 @@ def test_a_bad_address_is_refused_and_the_detail_says_why(value: str, problem: t
 
 
 def test_another_type_is_unsupported() -> None:
-    with pytest.raises(UnsupportedIdentifier, match="'email' is not supported; expected dns or ip"):
+    with pytest.raises(UnsupportedIdentifier, match="'email' is not supported; expected dns, ip or uri"):
         identifiers.parse("email", "a@corp.example")
 
 
@@ -166,7 +166,90 @@ def test_several_of_different_types_are_compound() -> None:
     assert unsupported.identifier == {"type": "email", "value": "?" + "x" * 252}
 
 
-@given(type_=st.sampled_from(["dns", "ip", "email"]) | st.text(), value=st.text())
+@pytest.mark.parametrize(
+    ("value", "trust_domain", "segments"),
+    [
+        ("spiffe://prod.example.com/ns/pay/sa/api", "prod.example.com", ("ns", "pay", "sa", "api")),
+        ("spiffe://a_b-c.9/Ab_9-x.y", "a_b-c.9", ("Ab_9-x.y",)),
+        ("spiffe://a/...", "a", ("...",)),
+        ("spiffe://a/.b", "a", (".b",)),
+        ("spiffe://" + "a" * 255 + "/b", "a" * 255, ("b",)),
+        ("spiffe://a/" + "b" * 2037, "a", ("b" * 2037,)),  # 2048 octets
+    ],
+)
+def test_a_spiffe_id_is_taken_apart_and_kept_as_it_is(value: str, trust_domain: str, segments: tuple[str, ...]) -> None:
+    identifier, parts = identifiers.parse("uri", value), parse_spiffe_id(value)
+    assert identifier == Identifier("uri", value)
+    assert (parts.trust_domain, parts.segments, str(parts)) == (trust_domain, segments, value)
+    assert (identifier.wildcard, identifier.base) == (False, value)
+    assert identifier.wire() == {"type": "uri", "value": value}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "does not start with spiffe://"),
+        ("prod.example/a", "does not start with spiffe://"),
+        ("spiffe:/prod.example/a", "does not start with spiffe://"),
+        ("SPIFFE://prod.example/a", "does not start with spiffe://"),
+        (" spiffe://prod.example/a", "does not start with spiffe://"),
+        ("spiffe://", "has no trust domain"),
+        ("spiffe:///a", "has no trust domain"),
+        ("spiffe://Prod.example/a", "contains 'P' in its trust domain"),
+        ("spiffe://prod.example:443/a", "contains ':' in its trust domain"),
+        ("spiffe://user@prod.example/a", "contains '@' in its trust domain"),
+        ("spiffe://prod%2eexample/a", "contains '%' in its trust domain"),
+        ("spiffe://prod.example?a", "contains '?' in its trust domain"),
+        ("spiffe://prod.example#a", "contains '#' in its trust domain"),
+        ("spiffe://\u212aelvin/a", r"contains '\u212a' in its trust domain"),
+        ("spiffe://[::1]/a", "contains '[' in its trust domain"),
+        ("spiffe://" + "a" * 256 + "/b", "a trust domain of 256 characters"),
+        ("spiffe://prod.example/", "has an empty path segment"),
+        ("spiffe://prod.example/a/", "has an empty path segment"),
+        ("spiffe://prod.example//a", "has an empty path segment"),
+        ("spiffe://prod.example/a//b", "has an empty path segment"),
+        ("spiffe://prod.example/a/../b", "has the path segment '..'"),
+        ("spiffe://prod.example/.", "has the path segment '.'"),
+        ("spiffe://prod.example/a%2fb", "contains '%' in its path"),
+        ("spiffe://prod.example/a?b", "contains '?' in its path"),
+        ("spiffe://prod.example/a#b", "contains '#' in its path"),
+        ("spiffe://prod.example/a:b", "contains ':' in its path"),
+        ("spiffe://prod.example/*", "contains '*' in its path"),
+        ("spiffe://prod.example/a\n", r"contains '\n' in its path"),
+        ("spiffe://prod.example/\u00e9", r"contains '\xe9' in its path"),
+        ("spiffe://prod.example/\ud800", r"contains '\ud800' in its path"),
+        ("spiffe://a/" + "b" * 2038, "has 2049 characters; at most 2048"),
+        ("spiffe://prod.example", "names a trust domain; expected a SPIFFE ID with a path"),
+    ],
+)
+def test_a_bad_spiffe_id_is_malformed_and_the_detail_says_why(value: str, reason: str) -> None:
+    with pytest.raises(Malformed) as refusal:
+        identifiers.parse("uri", value)
+    assert reason in refusal.value.detail
+
+
+def test_the_spiffe_id_of_a_trust_domain_has_no_path() -> None:
+    parts = parse_spiffe_id("spiffe://prod.example")
+    assert parts == SpiffeId("prod.example", "")
+    assert (parts.segments, str(parts)) == ((), "spiffe://prod.example")
+
+
+@pytest.mark.parametrize("value", ["https://prod.example/a", "wimse://prod.example/a", "urn:uuid:0", "mailto:a@b"])
+def test_a_uri_of_another_scheme_is_unsupported(value: str) -> None:
+    with pytest.raises(UnsupportedIdentifier, match="expected a SPIFFE ID"):
+        identifiers.parse("uri", value)
+    with pytest.raises(Malformed, match="does not start with spiffe://"):
+        parse_spiffe_id(value)
+
+
+def test_an_order_has_one_uri_at_most() -> None:
+    first, second = ("uri", "spiffe://a/b"), ("uri", "spiffe://a/c")
+    assert len(identifiers.parse_many([first, ("dns", "a.example"), first])) == 2
+    with pytest.raises(Malformed, match="has 2 different uri identifiers"):
+        identifiers.parse_many([first, ("dns", "a.example"), second])
+
+
+@given(type_=st.sampled_from(["dns", "ip", "uri", "email"]) | st.text(), value=st.text())
 @settings(deadline=None, max_examples=300)
 def test_any_text_is_an_identifier_or_a_problem(type_: str, value: str) -> None:
     check_total(type_, value)
@@ -183,6 +266,15 @@ def test_text_that_is_nearly_an_identifier_is_one_or_a_problem(value: str) -> No
     check_total("ip", value)
 
 
+@given(
+    value=st.from_regex(r"(spiffe|SPIFFE|https?)?:?/{0,3}[a-zA-Z0-9._:@%-]{0,9}(/[a-zA-Z0-9._%*-]{0,3}){0,4}[?#]?")
+    | st.from_regex(r"spiffe://[a-z0-9._-]{1,9}(/[A-Za-z0-9._-]{1,3}){0,4}", fullmatch=True)
+)
+@settings(deadline=None, max_examples=300)
+def test_text_that_is_nearly_a_spiffe_id_is_one_or_a_problem(value: str) -> None:
+    check_total("uri", value)
+
+
 def check_total(type_: str, value: str) -> None:
     refusal = None
     try:
@@ -192,7 +284,8 @@ def check_total(type_: str, value: str) -> None:
     if refusal is None:
         assert identifiers.parse(parsed.type, parsed.value) == parsed
         assert parsed.value.isascii()
-        assert len(parsed.value) <= 253
+        assert len(parsed.value) <= (2048 if type_ == "uri" else 253)
+        assert type_ != "uri" or parsed.value == value == str(parse_spiffe_id(value))
     else:
         assert refusal.status < 500
         assert refusal.detail.isascii()

@@ -17,6 +17,7 @@ COMMANDS = {
     "db": "Create or migrate the tables of the database.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
+    "policy": "Check the rules for workloads, and try them out.",
     "serve": "Serve ACME and the status listener.",
 }
 """Each command is the function of its name in the module of its name; here is its line in the list of commands."""

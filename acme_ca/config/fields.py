@@ -80,6 +80,16 @@ def _domain_name(name: str) -> str:
     return identifier.value
 
 
+def _trust_domain(name: str) -> str:
+    try:
+        found = identifiers.parse_spiffe_id(f"{identifiers.SPIFFE}{name}")
+    except Problem as problem:
+        raise ValueError(problem.detail) from problem
+    if found.path:
+        raise ValueError(f"expected a trust domain without a path, not {name!r}")
+    return name
+
+
 def existing(path: Path, info: ValidationInfo) -> Path:
     """Refuse a file that is not there, unless the caller is about to make it."""
     path = anchored(path, info)
@@ -91,6 +101,7 @@ def existing(path: Path, info: ValidationInfo) -> Path:
 Bind = Annotated[str, AfterValidator(_bind)]
 Link = Annotated[str, AfterValidator(_link)]
 DomainName = Annotated[str, AfterValidator(_domain_name)]
+TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 Folder = Annotated[Path, AfterValidator(anchored)]
 PemFile = Annotated[Path, AfterValidator(existing)]

@@ -20,6 +20,7 @@ from acme_ca.config.fields import (
     Link,
     Name,
     PemFile,
+    TrustDomain,
     existing,
     is_address,
 )
@@ -27,7 +28,9 @@ from acme_ca.config.mistakes import Location, did_you_mean, refuse
 from acme_ca.keys import AnyKey
 from acme_ca.pki.profile import Profile
 from acme_ca.policy.engine import Rule, default_rules
+from acme_ca.policy.workloads import WorkloadRule, misfits
 from acme_ca.secret import Secret, anchored
+from acme_ca.workload import AnyProvider
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -197,6 +200,12 @@ class Environment(Settings):
     """Identifiers in one order, at most."""
     validation: Network = Network()
     """How validations reach DNS and the hosts they check."""
+    trust_domain: TrustDomain | None = None
+    """The SPIFFE trust domain of its workloads; without one no SPIFFE IDs are issued."""
+    provider: tuple[AnyProvider, ...] = ()
+    """Who vouches for workloads."""
+    workload: tuple[WorkloadRule, ...] = ()
+    """What workloads get: of the rules for a provider the first that matches decides, and no rule means no."""
     policy: tuple[Rule, ...] = Field(default_factory=_own_zones)
     """Who gets what: for each name the first rule that matches decides, and no rule means no."""
 
@@ -214,6 +223,31 @@ class Environment(Settings):
         if value >= info.data.get("order_lifetime", value + 1):
             raise ValueError(f"expected less than order_lifetime ({info.data['order_lifetime']} s), not {value} s")
         return value
+
+    @field_validator("provider", mode="after")
+    @classmethod
+    def _of_one_name(cls, providers: tuple[AnyProvider, ...]) -> tuple[AnyProvider, ...]:
+        names = [provider.name for provider in providers]
+        twice = "there is another provider of this name; each needs one of its own"
+        refuse(
+            "provider",
+            (((number, "name"), twice) for number, name in enumerate(names) if name in names[:number]),
+        )
+        return providers
+
+    @field_validator("workload", mode="after")
+    @classmethod
+    def _of_the_environment(cls, rules: tuple[WorkloadRule, ...], info: ValidationInfo) -> tuple[WorkloadRule, ...]:
+        if {"zones", "profiles", "trust_domain", "provider"} <= info.data.keys():  # else their own mistakes come first
+            found = misfits(
+                rules,
+                trust_domain=info.data["trust_domain"],
+                zones=info.data["zones"],
+                providers=[provider.name for provider in info.data["provider"]],
+                profiles=info.data["profiles"],
+            )
+            refuse("workload", found)
+        return rules
 
     @field_validator("policy", mode="after")
     @classmethod

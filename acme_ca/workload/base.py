@@ -87,7 +87,7 @@ class Proof:
 
     @property
     def sha256(self) -> bytes:
-        """The digest that stands for the evidence in the records: of the token itself where it is one. 32 octets."""
+        """The digest that stands for verified evidence in the records: of the token where it is one. 32 octets."""
         return hashlib.sha256(_octets(self.evidence)).digest()
 
 
@@ -161,4 +161,5 @@ class Provider(BaseModel, ABC):
 
 
 def _octets(evidence: object) -> bytes:
-    return evidence.encode() if isinstance(evidence, str) else json.dumps(evidence, sort_keys=True).encode()
+    text = evidence if isinstance(evidence, str) else json.dumps(evidence, sort_keys=True)
+    return text.encode("utf-8", "surrogatepass")
