@@ -5,10 +5,13 @@ from typing import Literal
 
 from flask import Flask
 
-from acme_ca import acme, status, web
+from acme_ca import acme, status, web, workload_api
 from acme_ca.authority import Authority
 
 Face = Literal["acme", "status"]
+
+
+INSTALL = {"acme": (acme.install, workload_api.install), "status": (status.install,)}
 
 
 def create_app(ca: Authority, faces: Iterable[Face]) -> Flask:
@@ -16,5 +19,6 @@ def create_app(ca: Authority, faces: Iterable[Face]) -> Flask:
     app = web.Application("acme_ca", static_folder=None)
     web.install(app)
     for face in faces:
-        {"acme": acme.install, "status": status.install}[face](app, ca)
+        for install in INSTALL[face]:
+            install(app, ca)
     return app

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cryptography import x509
 
-from acme_ca import clock
+from acme_ca import baton, clock
 from acme_ca import config as configuration
 from acme_ca.db import AlreadyThereError, Database
+from acme_ca.identifiers import Identifier
 from acme_ca.models import base
+from acme_ca.models.binding import Binding
 from acme_ca.models.environment import EnvironmentKey
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
-from acme_ca.policy.engine import Policy
+from acme_ca.policy.engine import Applicant, Decision, Policy
+from acme_ca.policy.workloads import Grant, WorkloadPolicy
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.processes import Processes
 from acme_ca.spent_nonces import SpentNonces, spent_nonces
+from acme_ca.workload import Expected, Proof, Provider, Workload, refusal
+from acme_ca.workload.identify import identify
 
 NONCE_KEY_SIZE = 32  # bytes
 Result = TypeVar("Result")
@@ -39,6 +44,48 @@ class Environment:
     profiles: Mapping[str, Profile]
     issuers: tuple[Issuer, ...]
     nonce_key: bytes = field(repr=False)
+    providers: tuple[Provider, ...] = ()
+    workloads: WorkloadPolicy | None = None
+    """The policy for workloads; None where nobody vouches for any."""
+
+    @property
+    def audience(self) -> str:
+        """What credentials of workloads are made out to."""
+        return f"{self.url}/workload"
+
+    def identify(self, proof: Proof, expected: Expected, now: datetime) -> Workload:
+        """Return the workload that a proof is of. Asks the network: hold no transaction."""
+        with baton.aside():
+            return identify(self.providers, proof, expected, now)
+
+    def kept_claims(self, workload: Workload) -> dict[str, Any]:
+        """Return the claims to be remembered of a workload: those that rules and the provider will look at again."""
+        provider = next((provider for provider in self.providers if provider.name == workload.provider), None)
+        needed = frozenset() if provider is None else provider.liveness_claims
+        return {} if self.workloads is None else self.workloads.subset(workload, needed)
+
+    def grant(self, binding: Binding) -> Grant:
+        """Return what policy grants, as it is now, to a workload that was proved before; raises no_policy."""
+        if self.workloads is None:
+            raise refusal("no_policy", f"nobody vouches for workloads in environment {self.name} any more")
+        return self.workloads.grant(binding.workload(), kept=True)
+
+    def require_alive(self, binding: Binding) -> None:
+        """Raise subject_gone when the provider no longer knows the workload. Asks the network: hold no transaction."""
+        provider = next((provider for provider in self.providers if provider.name == binding.provider), None)
+        with baton.aside():
+            if provider is None or not provider.is_alive(binding.workload()):
+                raise refusal("subject_gone", f"{binding.subject} is not there any more, says {binding.provider}")
+
+    def decide(
+        self, applicant: Applicant, names: Sequence[Identifier], grant: Grant | None, covered: Collection[Identifier]
+    ) -> Decision:
+        """Return what an order may have: the covered names by the workload's grant, the others by the rules."""
+        if grant is None or not covered:
+            return self.policy.decide(applicant, names, self.workloads.provable if self.workloads else None)
+        others = tuple(name for name in names if name not in covered)
+        decision = self.policy.decide_for_workload(grant, tuple(covered))
+        return decision.together_with(self.policy.decide(applicant, others)) if others else decision
 
     @property
     def reuses(self) -> bool:
@@ -118,6 +165,21 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes) -> E
             load_issuer(issuer, f"{config.listener.status.url}/issuers/{issuer.name}.crt") for issuer in settings.issuer
         ),
         nonce_key=nonce_key,
+        providers=settings.provider,
+        workloads=_workload_policy(name, settings),
+    )
+
+
+def _workload_policy(name: str, settings: configuration.Environment) -> WorkloadPolicy | None:
+    if not settings.provider:
+        return None
+    return WorkloadPolicy(
+        name,
+        trust_domain=settings.trust_domain,
+        zones=settings.zones,
+        rules=settings.workload,
+        providers=[provider.name for provider in settings.provider],
+        profiles=settings.profiles,
     )
 
 

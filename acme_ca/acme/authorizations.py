@@ -4,15 +4,18 @@ from typing import Any
 
 from flask import Response
 
-from acme_ca.acme.messages import AuthorizationUpdate, NewAuthz, WireModel
+from acme_ca.acme.messages import AuthorizationUpdate, NewAuthz, ProofBody, WireModel
 from acme_ca.acme.signed import SignedRequest
 from acme_ca.authority import Environment
 from acme_ca.challenges import CHALLENGES
 from acme_ca.clock import now, rfc3339
-from acme_ca.models.authorization import Authorization, AuthorizationStatus
+from acme_ca.models.authorization import WORKLOAD_CHALLENGE, Authorization, AuthorizationStatus
 from acme_ca.problems import Malformed
-from acme_ca.services import authorizations, validation
+from acme_ca.services import authorizations, proofs, validation
 from acme_ca.web import IN_FLIGHT, json_response
+from acme_ca.workload import Proof, refusal
+from acme_ca.workload.base import MAX_EVIDENCE
+from acme_ca.workload.identify import formats_of
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 WAIT = 0.3  # seconds that a challenge's answer may wait for its outcome
@@ -39,7 +42,9 @@ def authorization(asked: SignedRequest, id_: str) -> Response:
 
 def challenge(asked: SignedRequest, id_: str, challenge: str) -> Response:
     """Submit a challenge with `{}`, or read it with an empty payload. §7.5.1."""
-    if asked.payload:
+    if asked.payload and challenge == WORKLOAD_CHALLENGE:
+        found = proofs.prove(asked.ca, asked.environment, asked.account(), id_, _proof(asked), asked.url)
+    elif asked.payload:
         asked.message(WireModel)
         scarce = int(IN_FLIGHT) > asked.ca.config.listener.acme.threads * 3 // 4
         found = validation.submit(
@@ -50,6 +55,18 @@ def challenge(asked: SignedRequest, id_: str, challenge: str) -> Response:
     response = json_response(_challenge(asked.environment, found, challenge), headers=_retry_after(found))
     response.headers.add("Link", f'<{_url(asked.environment, found)}>;rel="up"')  # §7.5.1
     return response
+
+
+def _proof(asked: SignedRequest) -> Proof | None:
+    """Return the proof in the payload; None for an empty object, which stands for the account's own workload."""
+    if len(asked.payload) > MAX_EVIDENCE:
+        raise refusal(
+            "evidence_malformed", f"the proof has {len(asked.payload)} octets; at most {MAX_EVIDENCE} are taken"
+        )
+    message = asked.message(ProofBody)
+    if message.format is None:
+        return None
+    return Proof(message.format, message.evidence, message.provider)
 
 
 def _response(environment: Environment, found: Authorization, status: int) -> Response:
@@ -87,7 +104,10 @@ def _challenge(environment: Environment, found: Authorization, type_: str) -> di
         "token": found.token,
     }
     account_url = environment.account_url(found.account_id)
-    body |= CHALLENGES[type_].members(account_url, environment.settings.caa_identities)
+    if type_ == WORKLOAD_CHALLENGE:
+        body |= {"audience": environment.audience, "formats": list(formats_of(environment.providers))}
+    else:
+        body |= CHALLENGES[type_].members(account_url, environment.settings.caa_identities)
     if found.challenge != type_:
         return body
     if found.validated_at is not None:

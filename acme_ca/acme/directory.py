@@ -8,6 +8,7 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.challenges.dnspersist01 import MAX_ISSUERS, account_hash_prefix
 from acme_ca.services import nonces
 from acme_ca.web import Answer, json_response
+from acme_ca.workload.identify import formats_of
 
 RESOURCES = ("newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo")
 
@@ -35,6 +36,19 @@ def _meta(environment: Environment) -> dict[str, Any]:
     if "dns-persist-01" in settings.challenges:  # draft-ietf-acme-dns-persist §3.1, §4.1
         meta["issuerDomainNames"] = list(settings.caa_identities[:MAX_ISSUERS])
         meta["accountHashPrefix"] = account_hash_prefix(environment.account_url(""))
+    if environment.workloads is not None:
+        meta["workloadIdentity"] = {
+            "version": "00",
+            "audience": environment.audience,
+            "formats": list(formats_of(environment.providers)),
+            "exchange": f"{environment.audience}/eab",
+            "nonce": f"{environment.audience}/nonce",
+        }
+        if environment.settings.trust_domain is not None:
+            meta["workloadIdentity"] |= {
+                "trustDomain": environment.settings.trust_domain,
+                "bundle": f"{environment.url}/bundle",
+            }
     for member, value in (("termsOfService", settings.terms_of_service), ("website", settings.website)):
         if value is not None:
             meta[member] = str(value)

@@ -83,6 +83,14 @@ class AuthorizationUpdate(WireModel):
     status: Text
 
 
+class ProofBody(WireModel):
+    """Payload of the response to workload-identity-00; empty for an account whose workload is known. §4.3 there."""
+
+    format: Text | None = None
+    evidence: Any = None
+    provider: Text | None = None
+
+
 class Finalize(WireModel):
     """Body of finalize; `csr` is base64url of DER. §7.4."""
 

@@ -4,7 +4,7 @@ Everything here takes what a client sent and either returns a typed value or rai
 """
 
 from acme_ca.jose.bindings import EAB_ALGORITHMS, eab_kid, parse_inner_key_change, verify_eab
-from acme_ca.jose.encoding import b64url_decode, b64url_encode, load_json
+from acme_ca.jose.encoding import b64url_decode, b64url_encode, load_json, load_object
 from acme_ca.jose.envelope import ALGORITHMS, Envelope, Header, algorithm_for, parse, verify
 from acme_ca.jose.jwk import Jwk, jwk_from_json, jwk_from_public_key
 
@@ -21,6 +21,7 @@ __all__ = [
     "jwk_from_json",
     "jwk_from_public_key",
     "load_json",
+    "load_object",
     "parse",
     "parse_inner_key_change",
     "verify",

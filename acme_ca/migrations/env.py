@@ -2,17 +2,31 @@
 
 from alembic import context
 
-from acme_ca.models import account, audit_event, authorization, certificate, environment, external_key, order
+from acme_ca.models import (
+    account,
+    audit_event,
+    authorization,
+    binding,
+    certificate,
+    environment,
+    external_key,
+    order,
+    owner,
+    version,
+)
 from acme_ca.models.base import METADATA
 
 TABLES = (
     account,
     audit_event,
     authorization,
+    binding,
     certificate,
     environment,
     external_key,
     order,
+    owner,
+    version,
 )  # imported to be registered
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)

@@ -14,10 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Index, bindparam
 
+from acme_ca.clock import rfc3339
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
 from acme_ca.models.account import Owned
 from acme_ca.models.base import new_id, partial_index, table_of
+from acme_ca.models.binding import Binding
 from acme_ca.models.prepared import Prepared
 from acme_ca.problems import Malformed, Problem, Unauthorized
 
@@ -32,8 +34,15 @@ class AuthorizationStatus(StrEnum):
     DEACTIVATED = "deactivated"
 
 
+WORKLOAD_CHALLENGE = "workload-identity-00"
+PROOF_LIFETIME = timedelta(hours=1)
 REUSE_MARGIN = timedelta(minutes=5)  # an authorization that ends sooner is not worth an order
 LIVE = (AuthorizationStatus.PENDING, AuthorizationStatus.PROCESSING, AuthorizationStatus.VALID)
+
+
+def new_token() -> str:
+    """Return a token of 256 random bits in base64url. RFC 8555 §8.1."""
+    return secrets.token_urlsafe(32)
 
 
 @dataclass(kw_only=True)
@@ -41,7 +50,8 @@ class Authorization(Owned):
     """An account's right to a name, or the way to it. `due_at` is when validation work is to be (re)claimed.
 
     `claimed_by` is the process that works on it until then. `identifier` has the leading "*." of a wildcard;
-    `challenges` are the types offered, `challenge` the one chosen.
+    `challenges` are the types offered, `challenge` the one chosen. `group_id` is the order it was made for, where one
+    proof of a workload may decide all authorizations of the order; `binding_id` is the workload that was proved.
     """
 
     id: str = field(default_factory=new_id)
@@ -50,7 +60,7 @@ class Authorization(Owned):
     identifier_type: str
     identifier: str
     status: str = AuthorizationStatus.PENDING.value
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    token: str = field(default_factory=new_token)
     challenges: list[str]
     challenge: str | None = None
     created_at: datetime
@@ -63,6 +73,8 @@ class Authorization(Owned):
     attempts: list[dict[str, Any]] = field(default_factory=list)
     evidence: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    group_id: str | None = None
+    binding_id: str | None = None
 
     @property
     def name(self) -> Identifier:
@@ -123,6 +135,32 @@ class Authorization(Owned):
         self.error = problem.document()
         self.due_at = None
 
+    def prove_by(self, binding: Binding, now: datetime) -> None:
+        """Become valid by the proof of a workload, unless it is decided: as long as the binding, an hour at most."""
+        if self.status != AuthorizationStatus.PENDING or self.expires_at <= now:
+            return
+        self.status = AuthorizationStatus.VALID.value
+        self.challenge = WORKLOAD_CHALLENGE
+        self.submitted_at = self.validated_at = self.caa_checked_at = now
+        self.expires_at = min(binding.expires_at, now + PROOF_LIFETIME)
+        self.binding_id = binding.id
+        self.evidence = {"summary": f"{binding.subject}, vouched for by {binding.provider}", "records": []}
+
+    def refuse_proof(self, now: datetime, problem: Problem) -> None:
+        """Become invalid: the proof of a workload is refused for good."""
+        if self.status != AuthorizationStatus.PENDING:
+            return
+        self.status = AuthorizationStatus.INVALID.value
+        self.challenge = WORKLOAD_CHALLENGE
+        self.submitted_at = now
+        self.error = problem.document()
+
+    def count_proof(self, now: datetime, problem: Problem, limit: int) -> None:
+        """Note a proof that came too early or too late, and may be shown anew; the last one that may be is final."""
+        self.attempts = [*self.attempts, {"at": rfc3339(now), "detail": problem.detail}]
+        if len(self.attempts) >= limit:
+            self.refuse_proof(now, problem)
+
     def postpone(self, attempt: dict[str, Any], due_at: datetime) -> None:
         """Nothing answered: keep what was tried and look again at `due_at`."""
         self.attempts = [*self.attempts, attempt]
@@ -142,6 +180,8 @@ class Authorization(Owned):
 AUTHORIZATIONS = table_of(Authorization, "authorizations")
 Index("ix_authorizations_reuse", AUTHORIZATIONS.c.account_id, AUTHORIZATIONS.c.identifier, AUTHORIZATIONS.c.status)
 partial_index("ix_authorizations_due", AUTHORIZATIONS.c.due_at, where=AUTHORIZATIONS.c.due_at.is_not(None))
+partial_index("ix_authorizations_group", AUTHORIZATIONS.c.group_id, where=AUTHORIZATIONS.c.group_id.is_not(None))
+partial_index("ix_authorizations_binding", AUTHORIZATIONS.c.binding_id, where=AUTHORIZATIONS.c.binding_id.is_not(None))
 Index("ix_authorizations_expires_at", AUTHORIZATIONS.c.expires_at)
 
 
@@ -153,6 +193,7 @@ def _valid(count: int) -> Prepared:
         AUTHORIZATIONS.c.identifier.in_([bindparam(f"name{n}") for n in range(count)]),
         AUTHORIZATIONS.c.status == AuthorizationStatus.VALID.value,
         AUTHORIZATIONS.c.expires_at > bindparam("needed_until"),
+        AUTHORIZATIONS.c.binding_id.is_(None),  # what a workload proved is good for one order
     )
     return Prepared(statement.order_by(AUTHORIZATIONS.c.expires_at))
 

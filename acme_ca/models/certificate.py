@@ -30,7 +30,8 @@ class Certificate(Record):
     """A line of the ledger, written before the key signs. `serial` is lower-case hexadecimal of 34 digits.
 
     `key_sha256` is of the SubjectPublicKeyInfo; `replaced_by` is the order that replaces it (RFC 9773);
-    `revocation_reason` is a code of RFC 5280 §5.3.1.
+    `revocation_reason` is a code of RFC 5280 §5.3.1. `workload_rule` is `NAME@VERSION` of the rule that granted names
+    to the workload of `binding_id`.
     """
 
     id: str = field(default_factory=new_id)
@@ -52,6 +53,8 @@ class Certificate(Record):
     replaced_by: str | None = None
     revoked_at: datetime | None = None
     revocation_reason: int | None = None
+    binding_id: str | None = None
+    workload_rule: str | None = None
 
     def issue(self, der: bytes) -> None:
         """Record the signed certificate."""
@@ -89,6 +92,7 @@ partial_index(
     unique=True,
 )
 Index("ix_certificates_account_id", CERTIFICATES.c.account_id, CERTIFICATES.c.id)
+partial_index("ix_certificates_binding", CERTIFICATES.c.binding_id, where=CERTIFICATES.c.binding_id.is_not(None))
 BLOCKED_KEYS = table_of(BlockedKey, "blocked_keys")
 
 _BY_SERIAL = base.select(

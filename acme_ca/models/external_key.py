@@ -9,7 +9,10 @@ from acme_ca.problems import Unauthorized
 
 @dataclass(kw_only=True)
 class ExternalKey(Record):
-    """A MAC key handed to a client out of band; single-use unless `reusable`. `label` is what policy rules select."""
+    """A MAC key handed to a client out of band; single-use unless `reusable`. `label` is what policy rules select.
+
+    `binding_id` is the workload whose proof it was exchanged for. The MAC key of a spent key is forgotten.
+    """
 
     kid: str
     environment: str
@@ -20,6 +23,7 @@ class ExternalKey(Record):
     expires_at: datetime | None = None
     used_at: datetime | None = None
     revoked_at: datetime | None = None
+    binding_id: str | None = None
 
     def require_usable(self, now: datetime) -> None:
         """Raise Unauthorized when the key is revoked, expired, or spent."""
@@ -37,6 +41,8 @@ class ExternalKey(Record):
         """Spend the key on an account."""
         self.require_usable(now)
         self.used_at = now
+        if not self.reusable:
+            self.mac_key = b""
 
 
 table_of(ExternalKey, "external_keys")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from acme_ca.identifiers import Identifier, combine
+from acme_ca.policy.grants import Grant
 from acme_ca.policy.patterns import NamePatterns
 from acme_ca.policy.rules import Rule as Rule
 from acme_ca.policy.rules import default_rules as default_rules
@@ -22,6 +23,8 @@ from acme_ca.public_keys import KEY_TYPES
 # RFC 8555 §8.3, RFC 8737 §3: only the DNS can prove a wildcard; RFC 8738 §4, §7: DNS cannot prove an address.
 WILDCARD_CHALLENGES = frozenset({"dns-01", "dns-account-01", "dns-persist-01"})
 IP_CHALLENGES = frozenset({"http-01", "tls-alpn-01"})
+WORKLOAD_CHALLENGE = "workload-identity-00"
+Provable = Callable[[Identifier], bool]
 _MAX_SHOWN = 10  # patterns in the detail of a refusal
 
 
@@ -43,6 +46,22 @@ class Decision:
     key_types: frozenset[str]
     max_lifetime: int | None
 
+    def together_with(self, other: Decision) -> Decision:
+        """Return the bounds of both; raises RejectedIdentifier when no profile is left."""
+        profiles, key_types = self.profiles & other.profiles, self.key_types & other.key_types
+        if not profiles or not key_types:
+            raise RejectedIdentifier(
+                f"no profile is left by {', '.join((*self.rules, *other.rules))} together; order their names apart"
+            )
+        lifetimes = [bound.max_lifetime for bound in (self, other) if bound.max_lifetime is not None]
+        return Decision(
+            rules=self.rules + other.rules,
+            challenges={**self.challenges, **other.challenges},
+            profiles=profiles,
+            key_types=key_types,
+            max_lifetime=min(lifetimes, default=None),
+        )
+
 
 class Policy:
     """The rules of an environment, with the challenge types and profiles that it offers.
@@ -63,25 +82,46 @@ class Policy:
         self._challenges = tuple(challenges)
         self._profiles = frozenset(profiles)
 
-    def decide(self, applicant: Applicant, identifiers: Sequence[Identifier]) -> Decision:
+    def decide(
+        self, applicant: Applicant, identifiers: Sequence[Identifier], provable: Provable | None = None
+    ) -> Decision:
         """Return what the applicant may have for these identifiers.
 
-        Raises RejectedIdentifier, with a subproblem for each identifier when several are refused (§6.7.1).
+        `provable` tells which of them a workload may prove instead, whatever the rules say; what it gets then is
+        decided with its proof. Raises RejectedIdentifier, with a subproblem for each identifier when several are
+        refused (§6.7.1).
         """
         matchers = [matcher for matcher in self._matchers if matcher.selects(applicant)]
         deciding: dict[str, Rule] = {}
         challenges: dict[Identifier, tuple[str, ...]] = {}
         refused: list[RejectedIdentifier] = []
         for identifier in identifiers:
+            by_workload = (WORKLOAD_CHALLENGE,) if provable is not None and provable(identifier) else ()
             try:
                 rule = self._first(matchers, identifier)
-                challenges[identifier] = self._suitable_challenges(rule, identifier)
+                challenges[identifier] = self._suitable_challenges(rule, identifier) + by_workload
                 deciding[rule.name] = rule
             except RejectedIdentifier as problem:
-                refused.append(RejectedIdentifier(problem.detail, identifier=identifier.wire()))
+                if by_workload:
+                    challenges[identifier] = by_workload
+                else:
+                    refused.append(RejectedIdentifier(problem.detail, identifier=identifier.wire()))
         if refused:
             raise combine(tuple(refused))
         return self._combined(tuple(deciding.values()), challenges)
+
+    def decide_for_workload(self, grant: Grant, identifiers: Sequence[Identifier]) -> Decision:
+        """Return what a proved workload may have for identifiers that its grant covers; raises RejectedIdentifier."""
+        profiles = self._profiles if grant.profiles is None else self._profiles.intersection(grant.profiles)
+        if not profiles:
+            raise RejectedIdentifier(f"workload rule {grant.rule} leaves no profile that is offered here")
+        return Decision(
+            rules=(f"workload rule {grant.rule}",),
+            challenges=dict.fromkeys(identifiers, (WORKLOAD_CHALLENGE,)),
+            profiles=profiles,
+            key_types=frozenset(KEY_TYPES),
+            max_lifetime=grant.lifetime,
+        )
 
     def check_profile(self, decision: Decision, profile: str) -> None:
         """Raise InvalidProfile unless the decision allows the profile. draft-ietf-acme-profiles §4."""
@@ -105,6 +145,10 @@ class Policy:
 
     def _first(self, matchers: Sequence[_Matcher], identifier: Identifier) -> Rule:
         """Return the rule that allows the identifier, or raise what refuses it."""
+        if identifier.type == "uri":
+            raise RejectedIdentifier(
+                f"{identifier} is no identity that a workload of environment {self.environment} can prove here"
+            )
         for matcher in matchers:
             if matcher.denies(identifier):
                 raise RejectedIdentifier(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from acme_ca.identifiers import Identifier, parse_spiffe_id
 from acme_ca.policy.claims import ClaimNotKeptError, Facts, needed, shown, subset
 from acme_ca.policy.grants import Grant as Grant
 from acme_ca.policy.matching import Condition
@@ -72,11 +73,20 @@ class WorkloadPolicy:
             raise ValueError(f"workload rules of environment {environment}: {'; '.join(texts)}")
         self.environment = environment
         self.trust_domain = trust_domain
+        self._zones = tuple(zones)
         self.rules = tuple(rules)
         self.version = _version(self.rules)
         self._ready: dict[str, list[_Ready]] = {}
         for rule in self.rules:
             self._ready.setdefault(rule.provider, []).append(_Ready(rule))
+
+    def provable(self, identifier: Identifier) -> bool:
+        """Tell whether a workload could prove the identifier at all: its own ID, or a name in the zones."""
+        if identifier.type == "uri":
+            return parse_spiffe_id(identifier.value).trust_domain == self.trust_domain and bool(self.rules)
+        if identifier.type != "dns" or identifier.wildcard or not self.rules:
+            return False
+        return any(identifier.value == zone or identifier.value.endswith(f".{zone}") for zone in self._zones)
 
     def grant(self, workload: Workload, *, kept: bool = False) -> Grant:
         """Return what the workload may have; raises the problem no_policy.
@@ -109,9 +119,12 @@ class WorkloadPolicy:
         """Return the paths of all claims that rules for the provider look at."""
         return needed(path for ready in self._ready.get(provider, ()) for path in ready.paths)
 
-    def subset(self, workload: Workload) -> dict[str, Any]:
-        """Return the claims of interest, nested again and fit to be stored as JSON: null where there was none."""
-        return subset(workload.claims, self.claims_of_interest(workload.provider))
+    def subset(self, workload: Workload, others: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Return the claims of interest, nested again and fit to be stored as JSON: null where there was none.
+
+        `others` are the paths of claims to be kept besides.
+        """
+        return subset(workload.claims, self.claims_of_interest(workload.provider) | others)
 
     def document(self) -> dict[str, Any]:
         """Render as a JSON object, to be stored with its version."""

@@ -13,8 +13,10 @@ from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk
 from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
+from acme_ca.models.binding import Binding, attach_waiting
 from acme_ca.models.certificate import is_blocked
 from acme_ca.models.external_key import ExternalKey
+from acme_ca.models.owner import lock_subject, pass_on
 from acme_ca.problems import (
     AccountDoesNotExist,
     BadPublicKey,
@@ -69,6 +71,8 @@ def register(ca: Authority, environment: Environment, registration: Registration
             known = _known(connection, environment, registration)
             if known is None:
                 account = _created(connection, environment, registration, contact)
+            elif environment.providers:
+                _refresh_binding(connection, environment, registration, known)
     except AlreadyThereError:  # another request with the same key was first
         return find(ca, environment, registration.jwk), False
     if known is not None:
@@ -193,6 +197,10 @@ def _created(
         created_at=now,
     )
     base.insert(connection, account)
+    if environment.providers:
+        attach_waiting(connection, environment.name, account.thumbprint, account.id)
+        if key is not None and key.binding_id is not None:
+            _bind(connection, key, account, now)
     audit.record(
         connection,
         environment.name,
@@ -203,6 +211,33 @@ def _created(
         eab_kid=account.eab_kid,
     )
     return account
+
+
+def _refresh_binding(
+    connection: Connection, environment: Environment, registration: Registration, account: Account
+) -> None:
+    """Let a known account spend a new key of a workload: its binding is refreshed. Any other key is not looked at."""
+    now = clock.now()
+    if registration.external_account_binding is None or account.status != AccountStatus.VALID:
+        return
+    named = base.get(connection, ExternalKey, jose.eab_kid(registration.external_account_binding), lock=True)
+    if named is None or named.binding_id is None or named.used_at is not None or named.environment != environment.name:
+        return
+    key = _external_key(connection, environment, registration, now)
+    if key is not None:
+        _bind(connection, key, account, now)
+
+
+def _bind(connection: Connection, key: ExternalKey, account: Account, now: datetime) -> None:
+    """Give the account the workload whose proof was exchanged for the key; raises what forbids it."""
+    binding = base.get_one(connection, Binding, key.binding_id or "", lock=True)
+    binding.require_live(now)
+    if binding.account_jkt not in (None, account.thumbprint):
+        raise Unauthorized("the external account key was made for another account key (account_jkt)")
+    lock_subject(connection, account.environment, account.thumbprint, binding.workload(), now)
+    pass_on(connection, f"kid:{key.kid}", account.thumbprint)
+    binding.attach(account.id)
+    base.update(connection, binding)
 
 
 def _external_key(
@@ -220,6 +255,7 @@ def _external_key(
     key = base.get(connection, ExternalKey, jose.eab_kid(binding), lock=True)
     if key is None or key.environment != environment.name:
         raise Unauthorized("the external account key is not known in this environment")
+    key.require_usable(now)
     jose.verify_eab(binding, registration.jwk, registration.url, lambda _kid: key.mac_key)
     key.use(now)
     base.update(connection, key)

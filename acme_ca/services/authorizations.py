@@ -9,6 +9,7 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization, reusable
+from acme_ca.models.binding import live_binding
 from acme_ca.policy.engine import Applicant
 from acme_ca.problems import Malformed
 from acme_ca.services import audit
@@ -24,7 +25,10 @@ def create(
     now = clock.now()
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        decision = environment.policy.decide(Applicant(account.id, account.eab_label), (name,))
+        binding = live_binding(connection, account.id, now) if environment.providers else None
+        grant = environment.grant(binding) if binding is not None else None
+        covered = (name,) if grant is not None and grant.covers(name) else ()
+        decision = environment.decide(Applicant(account.id, account.eab_label), (name,), grant, covered)
         held = reusable(connection, account.id, decision.challenges, now) if environment.reuses else {}
         if name in held:
             return held[name], False
@@ -37,6 +41,8 @@ def create(
             created_at=now,
             expires_at=now + timedelta(seconds=environment.settings.pending_lifetime),
         )
+        if binding is not None and covered:
+            authorization.prove_by(binding, now)
         base.insert(connection, authorization)
     return authorization, True
 

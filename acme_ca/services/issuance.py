@@ -24,6 +24,7 @@ from acme_ca.jose import jwk_from_public_key
 from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization
+from acme_ca.models.binding import Binding
 from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, is_blocked, serial_text
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
@@ -31,11 +32,14 @@ from acme_ca.pki import csr as requests
 from acme_ca.pki.csr import Csr
 from acme_ca.pki.issuer import Issuer, new_serial
 from acme_ca.pki.leaf import LeafRequest
+from acme_ca.pki.profile import Profile
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
+from acme_ca.policy.grants import Grant
 from acme_ca.problems import BadCsr, Contended, NotFound, OrderNotReady, Problem, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit
+from acme_ca.workload import refusal
 
 LEASE = timedelta(seconds=30)  # how long one issuance may take before another process takes it over
 CAA_FRESH = timedelta(hours=8)  # RFC 8659 checks older than this are repeated
@@ -122,8 +126,12 @@ def _claim(
 ) -> Claim:
     """Save the order's claim and claim a serial, after every check that decides whether this certificate may be."""
     now = clock.now()
-    requests.check_names(csr, order.names, ())
-    decision = environment.policy.decide(Applicant(account.id, account.eab_label), order.names)
+    binding, grant = _workload(connection, environment, authorizations, now)
+    proved = tuple(authorization.name for authorization in authorizations if authorization.binding_id is not None)
+    decision = environment.decide(Applicant(account.id, account.eab_label), order.names, grant, proved)
+    names = tuple(name for name in order.names if name.type != "uri")
+    uris = _uris(environment.profiles[order.profile], order, csr, grant)
+    requests.check_names(csr, names, uris)
     _check_proofs(decision, authorizations)
     environment.policy.check_profile(decision, order.profile)
     _check_key(connection, environment, decision, account, order, csr)
@@ -133,15 +141,15 @@ def _claim(
     )
     issuer = environment.issuer(now, not_after - now)
     leaf = LeafRequest(
-        identifiers=order.names,
-        uris=(),
+        identifiers=names,
+        uris=uris,
         public_key=csr.public_key,
         profile=profile,
         serial=new_serial(),
         not_before=not_before,
         not_after=not_after,
     )
-    line = _ledger_line(environment, order, issuer, leaf, now)
+    line = _ledger_line(environment, order, issuer, leaf, binding, grant, now)
     base.insert(connection, line)
     base.update(connection, order)
     return Claim(
@@ -156,6 +164,40 @@ def _claim(
             if (authorization.caa_checked_at or authorization.created_at) <= now - CAA_FRESH
         ),
     )
+
+
+def _workload(
+    connection: Connection, environment: Environment, authorizations: Sequence[Authorization], now: datetime
+) -> tuple[Binding | None, Grant | None]:
+    """Return the workload that proved names of the order, and what policy grants it now; raises binding_expired."""
+    bindings = {authorization.binding_id for authorization in authorizations if authorization.binding_id is not None}
+    if not bindings:
+        return None, None
+    if len(bindings) > 1:
+        raise OrderNotReady("the names of the order were proved by different proofs; order anew and prove them at once")
+    binding = base.get_one(connection, Binding, bindings.pop())
+    binding.require_live(now)
+    grant = environment.grant(binding)
+    for authorization in authorizations:
+        if authorization.binding_id is not None and not grant.covers(authorization.name):
+            lost = f"rule {grant.rule} no longer grants {authorization.name} to {binding.subject}"
+            raise refusal("identifier_not_allowed", lost)
+    return binding, grant
+
+
+def _uris(profile: Profile, order: Order, csr: Csr, grant: Grant | None) -> tuple[str, ...]:
+    """Return the SPIFFE ID of the certificate: the one ordered, or asked for by the CSR, or always added; at most one.
+
+    The CSR's must be, octet for octet, one that policy grants.
+    """
+    ordered = [name.value for name in order.names if name.type == "uri"]
+    granted = [uri for uri in csr.uris if grant is not None and grant.allows_uri(uri)]
+    wanted = ordered or granted[:1]
+    if wanted and not profile.may_carry_uri:
+        raise BadCsr(f"profile {order.profile} carries no SPIFFE ID; order with one that does, such as workload-1h")
+    if not wanted and grant is not None and grant.add == "always" and profile.may_carry_uri and grant.spiffe_id:
+        return (grant.spiffe_id,)
+    return tuple(wanted)
 
 
 def _check_proofs(decision: Decision, authorizations: Sequence[Authorization]) -> None:
@@ -183,7 +225,13 @@ def _check_key(
 
 
 def _ledger_line(
-    environment: Environment, order: Order, issuer: Issuer, leaf: LeafRequest, now: datetime
+    environment: Environment,
+    order: Order,
+    issuer: Issuer,
+    leaf: LeafRequest,
+    binding: Binding | None,
+    grant: Grant | None,
+    now: datetime,
 ) -> Certificate:
     return Certificate(
         serial=serial_text(leaf.serial),
@@ -194,11 +242,13 @@ def _ledger_line(
         authority_key_id=issuer.key_id,
         profile=order.profile,
         policy_version=environment.policy.version,
-        names=[str(name) for name in order.names],
+        names=[*(f"uri:{uri}" for uri in leaf.uris), *(str(name) for name in leaf.identifiers)],
         key_sha256=spki_sha256(leaf.public_key),
         not_before=leaf.not_before,
         not_after=leaf.not_after,
         created_at=now,
+        binding_id=binding.id if binding is not None else None,
+        workload_rule=f"{grant.rule}@{grant.policy_version}" if grant is not None else None,
     )
 
 

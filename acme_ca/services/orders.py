@@ -1,7 +1,7 @@
 """Orders: made, read, listed, swept. RFC 8555 §7.4, §7.1.2.1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Select, Table, delete, select
@@ -11,12 +11,15 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
-from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, reusable
+from acme_ca.models.authorization import AUTHORIZATIONS, WORKLOAD_CHALLENGE, Authorization, new_token, reusable
+from acme_ca.models.base import new_id
+from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.certificate import by_serial
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
+from acme_ca.policy.grants import Grant
 from acme_ca.problems import AlreadyReplaced, Malformed
 
 PAGE = 100  # orders in one answer of the orders list
@@ -40,13 +43,17 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
     names = identifiers.parse_many(wish.identifiers, environment.settings.max_names)
     replaces = ari.parse(wish.replaces) if wish.replaces is not None else None
     now = clock.now()
+    binding, grant = _workload(ca, environment, signer, now)
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        decision = environment.policy.decide(Applicant(account.id, account.eab_label), names)
-        profile = _profile(environment, decision, wish, now)
-        authorizations = _authorizations(connection, environment, account.id, decision, now)
+        covered = tuple(name for name in names if grant is not None and grant.covers(name))
+        decision = environment.decide(Applicant(account.id, account.eab_label), names, grant, covered)
+        profile = _profile(environment, decision, grant, wish, now)
+        order_id = new_id()
+        authorizations = _Authorizations(environment, account.id, order_id, binding, now).get(connection, decision)
         replaced = _replaced(connection, environment, account.id, names, replaces)
         order = Order(
+            id=order_id,
             environment=environment.name,
             account_id=account.id,
             identifiers=[name.wire() for name in names],
@@ -123,36 +130,71 @@ def _delete_batch(ca: Authority, table: Table, ended: Select[str]) -> int:
     return len(batch)
 
 
-def _profile(environment: Environment, decision: Decision, wish: Wish, now: datetime) -> str:
+def _workload(
+    ca: Authority, environment: Environment, signer: Signer, now: datetime
+) -> tuple[Binding | None, Grant | None]:
+    """Return the workload that the account is bound to, and what policy grants it now."""
+    if not environment.providers:
+        return None, None
+    with ca.database.read() as connection:
+        binding = live_binding(connection, signer.account_id, now)
+    if binding is None:
+        return None, None
+    grant = environment.grant(binding)
+    if grant.liveness:
+        environment.require_alive(binding)
+    return binding, grant
+
+
+def _profile(environment: Environment, decision: Decision, grant: Grant | None, wish: Wish, now: datetime) -> str:
     """Return the profile's name; raises when it, or the validity asked for, is not to be had."""
     name = wish.profile if wish.profile is not None else environment.settings.default_profile
+    if wish.profile is None and grant is not None and grant.profiles and name not in decision.profiles:
+        name = next((profile for profile in grant.profiles if profile in decision.profiles), name)
     environment.policy.check_profile(decision, name)
     validity(environment.profiles[name], now, decision.max_lifetime, wish.not_before, wish.not_after)
     return name
 
 
-def _authorizations(
-    connection: Connection, environment: Environment, account_id: str, decision: Decision, now: datetime
-) -> Sequence[Authorization]:
-    """Return one authorization for each name: a valid one that the account holds, or a new one."""
-    held = reusable(connection, account_id, decision.challenges, now) if environment.reuses else {}
-    expires_at = now + timedelta(seconds=environment.settings.pending_lifetime)
-    authorizations = []
-    for name, challenges in decision.challenges.items():
-        authorization = held.get(name)
-        if authorization is None:
-            authorization = Authorization(
-                environment=environment.name,
-                account_id=account_id,
-                identifier_type=name.type,
-                identifier=name.value,
-                challenges=list(challenges),
-                created_at=now,
-                expires_at=expires_at,
-            )
-            base.insert(connection, authorization)
-        authorizations.append(authorization)
-    return authorizations
+@dataclass(frozen=True, slots=True)
+class _Authorizations:
+    """The authorizations of one order: valid ones that the account holds, others that its workload has, new ones."""
+
+    environment: Environment
+    account_id: str
+    order_id: str
+    binding: Binding | None
+    now: datetime
+    token: str = field(default_factory=new_token)  # one for all that one proof may decide
+
+    def get(self, connection: Connection, decision: Decision) -> Sequence[Authorization]:
+        """Return one authorization for each name."""
+        held = reusable(connection, self.account_id, decision.challenges, self.now) if self.environment.reuses else {}
+        authorizations = []
+        for name, challenges in decision.challenges.items():
+            authorization = held.get(name)
+            if authorization is None:
+                authorization = self._new(name, challenges)
+                base.insert(connection, authorization)
+            authorizations.append(authorization)
+        return authorizations
+
+    def _new(self, name: Identifier, challenges: Sequence[str]) -> Authorization:
+        provable = WORKLOAD_CHALLENGE in challenges
+        made = Authorization(
+            environment=self.environment.name,
+            account_id=self.account_id,
+            identifier_type=name.type,
+            identifier=name.value,
+            token=self.token if provable else new_token(),
+            challenges=list(challenges),
+            created_at=self.now,
+            expires_at=self.now + timedelta(seconds=self.environment.settings.pending_lifetime),
+            group_id=self.order_id if provable else None,
+        )
+        if self.binding is not None and provable:
+            made.prove_by(self.binding, self.now)
+        return made
 
 
 def _replaced(

@@ -140,6 +140,8 @@ class Provider(BaseModel, ABC):
     name: str
     """Names the provider in rules, records and the audit."""
     formats: ClassVar[tuple[Format, ...]]
+    liveness_claims: ClassVar[frozenset[str]] = frozenset()
+    """The dotted paths of the claims that `is_alive` reads."""
 
     @abstractmethod
     def claims_proof(self, proof: Proof) -> bool:

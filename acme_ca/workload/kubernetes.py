@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import StrictBool, model_validator
 
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 class Kubernetes(TokenProvider):
     """A Kubernetes cluster. Its subject is system:serviceaccount:NAMESPACE:NAME, its instance the pod's UID."""
+
+    liveness_claims: ClassVar[frozenset[str]] = frozenset(LIVENESS_CLAIMS)
 
     type: Literal["kubernetes"] = "kubernetes"
     binding: BindingMode = "affinity"

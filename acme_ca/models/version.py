@@ -1,0 +1,57 @@
+"""Numbered versions of what is in force: the policies of an environment, and its SPIFFE bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from acme_ca.models import base
+from acme_ca.models.base import Record, table_of
+
+
+@dataclass(kw_only=True)
+class Version(Record):
+    """One version. `key` is ENVIRONMENT/KIND/NUMBER; numbers count from 1 and never go back."""
+
+    key: str
+    environment: str
+    kind: str
+    number: int
+    digest: str
+    document: dict[str, Any]
+    created_at: datetime
+
+
+VERSIONS = table_of(Version, "versions")
+
+
+def newest(connection: Connection, environment: str, kind: str) -> Version | None:
+    """Return the newest version there is, or None."""
+    statement = base.select(Version, VERSIONS.c.environment == environment, VERSIONS.c.kind == kind)
+    found = base.find(connection, Version, statement.order_by(VERSIONS.c.number.desc()).limit(1))
+    return found[0] if found else None
+
+
+def next_version(
+    newest_one: Version | None, environment: str, kind: str, document: Mapping[str, Any], now: datetime
+) -> Version | None:
+    """Return the version to be added for this document, or None when the newest one has it already."""
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    if newest_one is not None and newest_one.digest == digest:
+        return None
+    number = 1 if newest_one is None else newest_one.number + 1
+    return Version(
+        key=f"{environment}/{kind}/{number}",
+        environment=environment,
+        kind=kind,
+        number=number,
+        digest=digest,
+        document=dict(document),
+        created_at=now,
+    )

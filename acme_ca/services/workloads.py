@@ -1,0 +1,237 @@
+"""Workloads of clients that know nothing of them: a proof becomes an external account key; bindings end.
+
+docs/workload-identity-00.md §8. RFC 8555 §7.3.4.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete
+
+from acme_ca import clock
+from acme_ca.authority import Authority, Environment
+from acme_ca.db import AlreadyThereError, Database
+from acme_ca.jose import b64url_encode
+from acme_ca.models import base
+from acme_ca.models.account import Account
+from acme_ca.models.authorization import AUTHORIZATIONS, LIVE, Authorization
+from acme_ca.models.binding import BINDINGS, Binding
+from acme_ca.models.external_key import ExternalKey
+from acme_ca.models.owner import OWNERS, claim_evidence, lock_subject
+from acme_ca.policy.grants import Grant
+from acme_ca.problems import Contended, Malformed, NotFound
+from acme_ca.services import audit
+from acme_ca.workload import Expected, Proof, Workload, refusal
+
+MAC_KEY_SIZE = 32  # bytes, for HS256
+KEY_LIFETIME = timedelta(minutes=10)  # of an external account key: long enough to start a client with it
+KEPT = timedelta(days=30)  # how long an ended binding can still be looked at
+
+_ACCOUNT = base.select(
+    Account,
+    Account.table.c.environment == bindparam("environment"),
+    Account.table.c.thumbprint == bindparam("thumbprint"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an exchange asks for. `account_jkt` names the one account key that it shall be good for.
+
+    Without `key` nothing but the binding is made, to the account of `account_jkt`, which there may be or will be.
+    """
+
+    proof: Proof
+    nonce: str | None
+    account_jkt: str | None
+    key: bool
+
+    @property
+    def key_authorization(self) -> str | None:
+        """What a bound proof is made for: the nonce, with the account key where one is named. §8."""
+        if self.nonce is None:
+            return None
+        return self.nonce if self.account_jkt is None else f"{self.nonce}.{self.account_jkt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What a workload gets. `kid` and `mac_key` (base64url without padding) are None if it asked for no key."""
+
+    kid: str | None
+    mac_key: str | None
+    key_expires_at: datetime
+    binding: Binding
+    grant: Grant
+
+
+def exchange(ca: Authority, environment: Environment, wish: Wish, url: str) -> Exchanged:
+    """Exchange a proof for a binding and an external account key; raises the proof's refusal."""
+    if environment.workloads is None:
+        raise NotFound(f"nobody vouches for workloads in environment {environment.name}")
+    if not wish.key and wish.account_jkt is None:
+        raise Malformed("without an external account key (eab: false) an account_jkt is needed to bind to")
+    now = clock.now()
+    workload = environment.identify(wish.proof, Expected(environment.audience, url, wish.key_authorization), now)
+    grant = environment.workloads.grant(workload)
+    if grant.binding_ttl == 0:
+        raise refusal("no_policy", f"rule {grant.rule} is for the challenge alone: it has a binding_ttl of 0")
+    try:
+        return _bind(ca, environment, wish, workload, grant, now)
+    except AlreadyThereError as error:  # the same token was shown at the same moment
+        raise Contended from error
+
+
+def bindings(database: Database, environment: str, *, live: bool) -> list[Binding]:
+    """Return an environment's bindings, newest first; only those that stand, if `live`."""
+    conditions: list[ColumnElement[bool]] = [BINDINGS.c.environment == environment]
+    if live:
+        conditions += [BINDINGS.c.revoked_at.is_(None), BINDINGS.c.expires_at > clock.now()]
+    with database.read() as connection:
+        return base.find(connection, Binding, base.select(Binding, *conditions).order_by(BINDINGS.c.id.desc()))
+
+
+def revoke(database: Database, environment: str, wanted: ColumnElement[bool], reason: str) -> int:
+    """End all bindings that a condition on them finds, with everything that follows from them; return how many.
+
+    Their authorizations are given up and their unused external account keys revoked: no order gets a certificate
+    by them any more.
+    """
+    now = clock.now()
+    standing = base.select(Binding, BINDINGS.c.environment == environment, BINDINGS.c.revoked_at.is_(None), wanted)
+    with database.write(durable=True) as connection:
+        found = base.find(connection, Binding, standing.with_for_update())
+        for binding in found:
+            binding.revoke(now, reason)
+            base.update(connection, binding)
+            _end_authorizations(connection, binding, now)
+            _revoke_keys(connection, binding, now)
+            audit.record(
+                connection,
+                environment,
+                "workload.revoked",
+                binding.id,
+                account_id=binding.account_id,
+                workload=binding.subject,
+                rule=binding.rule,
+                reason=reason,
+            )
+    return len(found)
+
+
+def by_id(binding_id: str) -> ColumnElement[bool]:
+    """Return the condition that finds one binding."""
+    return BINDINGS.c.id == binding_id
+
+
+def by_subject(subject: str) -> ColumnElement[bool]:
+    """Return the condition that finds the bindings of a workload."""
+    return BINDINGS.c.subject == subject
+
+
+def by_rule(rule: str) -> ColumnElement[bool]:
+    """Return the condition that finds what a rule granted."""
+    return BINDINGS.c.rule == rule
+
+
+def by_provider(provider: str) -> ColumnElement[bool]:
+    """Return the condition that finds all that a provider vouched for."""
+    return BINDINGS.c.provider == provider
+
+
+def sweep(ca: Authority) -> int:
+    """Delete bindings that ended long ago, and records of who was first that count no more; return how many."""
+    now = clock.now()
+    with ca.database.write() as connection:
+        ended = connection.execute(delete(BINDINGS).where(BINDINGS.c.expires_at < now - KEPT)).rowcount
+        forgotten = connection.execute(delete(OWNERS).where(OWNERS.c.expires_at < now)).rowcount
+    return ended + forgotten
+
+
+def _bind(
+    ca: Authority, environment: Environment, wish: Wish, workload: Workload, grant: Grant, now: datetime
+) -> Exchanged:
+    kid = f"wk_{secrets.token_hex(12)}"
+    mac_key = secrets.token_bytes(MAC_KEY_SIZE)
+    binding = _binding(environment, wish, workload, grant, now)
+    expires_at = min(now + KEY_LIFETIME, binding.expires_at)
+    with ca.database.write(durable=True) as connection:
+        claim_evidence(connection, environment.name, wish.proof, workload, wish.account_jkt or f"kid:{kid}", now)
+        if wish.account_jkt is not None:
+            lock_subject(connection, environment.name, wish.account_jkt, workload, now)
+            binding.account_id = _account_id(connection, environment.name, wish.account_jkt)
+        base.insert(connection, binding)
+        if wish.key:
+            base.insert(connection, _external_key(environment.name, kid, mac_key, binding.id, now, expires_at))
+        audit.record(
+            connection,
+            environment.name,
+            "workload.exchanged",
+            binding.id,
+            account_id=binding.account_id,
+            kid=kid if wish.key else None,
+            provider=binding.provider,
+            workload=binding.subject,
+            mode=binding.mode,
+            rule=f"{binding.rule}@{binding.policy_version}",
+            evidence=binding.evidence_sha256.hex(),
+            checks=list(workload.checks),
+        )
+    return Exchanged(
+        kid=kid if wish.key else None,
+        mac_key=b64url_encode(mac_key) if wish.key else None,
+        key_expires_at=expires_at,
+        binding=binding,
+        grant=grant,
+    )
+
+
+def _external_key(
+    environment: str, kid: str, mac_key: bytes, binding_id: str, now: datetime, expires_at: datetime
+) -> ExternalKey:
+    return ExternalKey(
+        kid=kid, environment=environment, mac_key=mac_key, created_at=now, expires_at=expires_at, binding_id=binding_id
+    )
+
+
+def _binding(environment: Environment, wish: Wish, workload: Workload, grant: Grant, now: datetime) -> Binding:
+    return Binding.of(
+        environment.name,
+        workload,
+        claims=environment.kept_claims(workload),
+        grant=grant.document(),
+        evidence_sha256=wish.proof.sha256,
+        account_id=None,
+        account_jkt=wish.account_jkt,
+        renewable=True,
+        now=now,
+        lifetime=timedelta(seconds=grant.binding_ttl),
+    )
+
+
+def _account_id(connection: Connection, environment: str, thumbprint: str) -> str | None:
+    found = base.find(connection, Account, _ACCOUNT, environment=environment, thumbprint=thumbprint)
+    return found[0].id if found else None
+
+
+def _end_authorizations(connection: Connection, binding: Binding, now: datetime) -> None:
+    statuses: Sequence[str] = [status.value for status in LIVE]
+    live = base.select(Authorization, AUTHORIZATIONS.c.binding_id == binding.id, AUTHORIZATIONS.c.status.in_(statuses))
+    for authorization in base.find(connection, Authorization, live.with_for_update()):
+        if authorization.expires_at > now:
+            authorization.deactivate(now)
+            base.update(connection, authorization)
+
+
+def _revoke_keys(connection: Connection, binding: Binding, now: datetime) -> None:
+    columns = ExternalKey.table.c
+    unused = base.select(
+        ExternalKey, columns.binding_id == binding.id, columns.revoked_at.is_(None), columns.used_at.is_(None)
+    )
+    for key in base.find(connection, ExternalKey, unused.with_for_update()):
+        key.revoked_at = now
+        base.update(connection, key)
