@@ -21,9 +21,9 @@ CONTENT_TYPE = "application/jose+json"
 URN = "urn:ietf:params:acme:error:"
 
 
-def make_csr(names: Sequence[str], key: Any = None) -> bytes:  # noqa: ANN401 - any private key
-    """A CSR in DER for DNS names, with a new P-256 key unless one is given."""
-    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+def make_csr(names: Sequence[str], key: Any = None, uris: Sequence[str] = ()) -> bytes:  # noqa: ANN401 - any private key
+    """A CSR in DER for DNS names and URIs, with a new P-256 key unless one is given."""
+    alternative = x509.SubjectAlternativeName([*map(x509.DNSName, names), *map(x509.UniformResourceIdentifier, uris)])
     builder = (
         x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(alternative, critical=False)
     )
