@@ -11,7 +11,7 @@ from acme_ca.authority import Authority
 Face = Literal["acme", "status"]
 
 
-INSTALL = {"acme": (acme.install, workload_api.install), "status": (status.install,)}
+INSTALL = {"acme": (acme.install, workload_api.install), "status": (status.install, workload_api.install_status)}
 
 
 def create_app(ca: Authority, faces: Iterable[Face]) -> Flask:

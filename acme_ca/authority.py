@@ -166,11 +166,12 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes) -> E
         ),
         nonce_key=nonce_key,
         providers=settings.provider,
-        workloads=_workload_policy(name, settings),
+        workloads=workload_policy(name, settings),
     )
 
 
-def _workload_policy(name: str, settings: configuration.Environment) -> WorkloadPolicy | None:
+def workload_policy(name: str, settings: configuration.Environment) -> WorkloadPolicy | None:
+    """Return the policy for workloads of an environment, or None where nobody vouches for any."""
     if not settings.provider:
         return None
     return WorkloadPolicy(

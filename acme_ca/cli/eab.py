@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,13 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from acme_ca.cli.options import SETTINGS, config_option, json_option, load_or_refuse, print_json, refuse
+from acme_ca.cli.options import SETTINGS, config_option, json_option, open_database, print_json
 from acme_ca.clock import now, rfc3339
-from acme_ca.config import Config
-from acme_ca.db import Database
 from acme_ca.models.external_key import ExternalKey
-from acme_ca.problems import Problem
-from acme_ca.secret import SecretUnavailableError
 from acme_ca.services import external_keys
 
 environment_option = click.option("--environment", required=True, help="The environment whose accounts the key binds.")
@@ -47,7 +41,7 @@ def create(
 ) -> None:
     """Make a key. Its MAC key is shown now and never again."""
     lifetime = None if hours is None else timedelta(hours=hours)
-    with _database(config_path, environment) as (config, database):
+    with open_database(config_path, environment) as (config, database):
         key = external_keys.create(database, environment, label=label, reusable=reusable, lifetime=lifetime)
     directory = f"{config.external_url}/acme/{environment}/directory"
     if as_json:
@@ -65,7 +59,7 @@ def create(
 @json_option
 def list_(config_path: Path, environment: str, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """List an environment's keys, without what is secret."""
-    with _database(config_path, environment) as (_, database):
+    with open_database(config_path, environment) as (_, database):
         rows = [_row(key) for key in external_keys.all_of(database, environment)]
     if as_json:
         print_json(rows)
@@ -83,27 +77,9 @@ def list_(config_path: Path, environment: str, as_json: bool) -> None:  # noqa: 
 @click.option("--keep-accounts", is_flag=True, help="Let the accounts that were made with it go on.")
 def revoke(config_path: Path, environment: str, kid: str, keep_accounts: bool) -> None:  # noqa: FBT001 - click passes it by name
     """Make a key unusable, and end the accounts that were made with it."""
-    with _database(config_path, environment) as (_, database):
+    with open_database(config_path, environment) as (_, database):
         ended = external_keys.revoke(database, environment, kid, keep_accounts=keep_accounts)
     click.echo(f"The key {kid} binds no more accounts; {ended} that it had bound were ended.")
-
-
-@contextmanager
-def _database(config_path: Path, environment: str) -> Iterator[tuple[Config, Database]]:
-    """Open the database for one command; what it refuses ends the command with exit code 1."""
-    config = load_or_refuse(config_path)
-    if environment not in config.environment:
-        refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
-    try:
-        database = Database(config.database.url, config.database.reveal_password())
-        try:
-            yield config, database
-        finally:
-            database.dispose()
-    except Problem as problem:
-        refuse(problem.detail)
-    except SecretUnavailableError as error:
-        refuse(f"the password of the database: {error}")
 
 
 def _row(key: ExternalKey) -> dict[str, str | bool | None]:

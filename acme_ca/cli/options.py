@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
@@ -11,6 +12,9 @@ import click
 
 from acme_ca.cli import EXIT_CODES
 from acme_ca.config import Config, ConfigError, load
+from acme_ca.db import Database
+from acme_ca.problems import Problem
+from acme_ca.secret import SecretUnavailableError
 
 config_option = click.option(
     "--config",
@@ -51,3 +55,21 @@ def load_or_refuse(path: Path, *, files: bool = True) -> Config:
         return load(path, files=files)
     except ConfigError as error:
         refuse(f"{len(error.mistakes)} mistake(s) in the configuration\n{error}")
+
+
+@contextmanager
+def open_database(config_path: Path, environment: str) -> Iterator[tuple[Config, Database]]:
+    """Open the database for one command; what it refuses ends the command with exit code 1."""
+    config = load_or_refuse(config_path)
+    if environment not in config.environment:
+        refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
+    try:
+        database = Database(config.database.url, config.database.reveal_password())
+        try:
+            yield config, database
+        finally:
+            database.dispose()
+    except Problem as problem:
+        refuse(problem.detail)
+    except SecretUnavailableError as error:
+        refuse(f"the password of the database: {error}")

@@ -38,20 +38,22 @@ def newest(connection: Connection, environment: str, kind: str) -> Version | Non
     return found[0] if found else None
 
 
+def digest_of(document: Mapping[str, Any]) -> str:
+    """Return SHA-256 of a document in hexadecimal, equal for equal ones."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
 def next_version(
-    newest_one: Version | None, environment: str, kind: str, document: Mapping[str, Any], now: datetime
-) -> Version | None:
-    """Return the version to be added for this document, or None when the newest one has it already."""
-    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    if newest_one is not None and newest_one.digest == digest:
-        return None
-    number = 1 if newest_one is None else newest_one.number + 1
+    before: Version | None, environment: str, kind: str, document: Mapping[str, Any], now: datetime
+) -> Version:
+    """Return the version that comes after another one, or is the first."""
+    number = 1 if before is None else before.number + 1
     return Version(
         key=f"{environment}/{kind}/{number}",
         environment=environment,
         kind=kind,
         number=number,
-        digest=digest,
+        digest=digest_of(document),
         document=dict(document),
         created_at=now,
     )

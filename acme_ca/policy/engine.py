@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from acme_ca.identifiers import Identifier, combine
 from acme_ca.policy.grants import Grant
@@ -81,6 +82,10 @@ class Policy:
         self._matchers = tuple(_Matcher(rule) for rule in self.rules)
         self._challenges = tuple(challenges)
         self._profiles = frozenset(profiles)
+
+    def document(self) -> dict[str, Any]:
+        """Render as a JSON object, to be stored with its version."""
+        return {"environment": self.environment, "rules": _dump(self.rules)}
 
     def decide(
         self, applicant: Applicant, identifiers: Sequence[Identifier], provable: Provable | None = None
@@ -257,8 +262,10 @@ def _allowed(rules: Sequence[Rule], identifier: Identifier) -> str:
     return f"the allowed {what} are: {', '.join(distinct[:_MAX_SHOWN])}{', ...' if len(distinct) > _MAX_SHOWN else ''}"
 
 
+def _dump(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    return [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
+
+
 def _version(rules: Sequence[Rule]) -> str:
-    canonical = json.dumps(
-        [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules], sort_keys=True, separators=(",", ":")
-    )
+    canonical = json.dumps(_dump(rules), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

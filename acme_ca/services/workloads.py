@@ -6,9 +6,10 @@ docs/workload-identity-00.md §8. RFC 8555 §7.3.4.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete
 
@@ -23,12 +24,14 @@ from acme_ca.models.binding import BINDINGS, Binding
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.models.owner import OWNERS, claim_evidence, lock_subject
 from acme_ca.policy.grants import Grant
+from acme_ca.policy.workloads import WorkloadPolicy
 from acme_ca.problems import Contended, Malformed, NotFound
 from acme_ca.services import audit
 from acme_ca.workload import Expected, Proof, Workload, refusal
 
 MAC_KEY_SIZE = 32  # bytes, for HS256
 KEY_LIFETIME = timedelta(minutes=10)  # of an external account key: long enough to start a client with it
+OPERATOR = "operator"  # the issuer of a workload that was admitted by hand
 KEPT = timedelta(days=30)  # how long an ended binding can still be looked at
 
 _ACCOUNT = base.select(
@@ -84,6 +87,54 @@ def exchange(ca: Authority, environment: Environment, wish: Wish, url: str) -> E
         return _bind(ca, environment, wish, workload, grant, now)
     except AlreadyThereError as error:  # the same token was shown at the same moment
         raise Contended from error
+
+
+def admit(
+    database: Database,
+    policy: WorkloadPolicy,
+    provider: str,
+    subject: str,
+    claims: Mapping[str, Any],
+    lifetime: timedelta,
+) -> Exchanged:
+    """Bind a workload that an operator vouches for to whoever uses the key first; raises no_policy."""
+    now = clock.now()
+    workload = Workload(
+        provider=provider,
+        issuer=OPERATOR,
+        subject=subject,
+        claims=claims,
+        mode="required",
+        expires_at=now + lifetime,
+    )
+    grant = policy.grant(workload)
+    binding = Binding.of(
+        policy.environment,
+        workload,
+        claims=policy.subset(workload),
+        grant=grant.document(),
+        evidence_sha256=b"",
+        account_id=None,
+        account_jkt=None,
+        renewable=True,
+        now=now,
+        lifetime=timedelta(seconds=grant.binding_ttl) or lifetime,
+    )
+    mac_key, kid, expires_at = secrets.token_bytes(MAC_KEY_SIZE), _new_kid(), now + lifetime
+    with database.write(durable=True) as connection:
+        base.insert(connection, binding)
+        base.insert(connection, _external_key(policy.environment, kid, mac_key, binding.id, now, expires_at))
+        audit.record(
+            connection,
+            policy.environment,
+            "workload.admitted",
+            binding.id,
+            kid=kid,
+            provider=provider,
+            workload=subject,
+            rule=f"{binding.rule}@{binding.policy_version}",
+        )
+    return Exchanged(kid=kid, mac_key=b64url_encode(mac_key), key_expires_at=expires_at, binding=binding, grant=grant)
 
 
 def bindings(database: Database, environment: str, *, live: bool) -> list[Binding]:
@@ -155,7 +206,7 @@ def sweep(ca: Authority) -> int:
 def _bind(
     ca: Authority, environment: Environment, wish: Wish, workload: Workload, grant: Grant, now: datetime
 ) -> Exchanged:
-    kid = f"wk_{secrets.token_hex(12)}"
+    kid = _new_kid()
     mac_key = secrets.token_bytes(MAC_KEY_SIZE)
     binding = _binding(environment, wish, workload, grant, now)
     expires_at = min(now + KEY_LIFETIME, binding.expires_at)
@@ -188,6 +239,10 @@ def _bind(
         binding=binding,
         grant=grant,
     )
+
+
+def _new_kid() -> str:
+    return f"wk_{secrets.token_hex(12)}"
 
 
 def _external_key(

@@ -1,0 +1,54 @@
+"""Numbered versions of what is in force: policies, kept for whoever asks later why, and the SPIFFE bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from acme_ca import clock
+from acme_ca.authority import Authority, Environment
+from acme_ca.db import AlreadyThereError
+from acme_ca.models import base
+from acme_ca.models.version import digest_of, newest, next_version
+from acme_ca.pki import bundle
+from acme_ca.services import audit
+
+BUNDLE, POLICY, WORKLOAD_POLICY = "bundle", "policy", "workload-policy"
+
+
+def keep(ca: Authority) -> int:
+    """Add what is in force now and was not before; return how many versions are new."""
+    return sum(
+        _keep(ca, environment.name, kind, document)[1]
+        for environment in ca.environments.values()
+        for kind, document in _in_force(environment)
+    )
+
+
+def spiffe_bundle(ca: Authority, environment: Environment) -> dict[str, Any]:
+    """Return the environment's bundle with its sequence number, which grows with every change and never goes back."""
+    document = bundle.authorities(issuer.certificate for issuer in environment.issuers)
+    number, _ = _keep(ca, environment.name, BUNDLE, document)
+    return {**document, "spiffe_sequence": number}
+
+
+def _in_force(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield POLICY, environment.policy.document()
+    if environment.workloads is not None:
+        yield WORKLOAD_POLICY, environment.workloads.document()
+
+
+def _keep(ca: Authority, environment: str, kind: str, document: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return the number of the version with this document, and whether it is new."""
+    with ca.database.read() as connection:
+        found = newest(connection, environment, kind)
+    if found is not None and found.digest == digest_of(document):
+        return found.number, False
+    new = next_version(found, environment, kind, document, clock.now())
+    try:
+        with ca.database.write(durable=True) as connection:
+            base.insert(connection, new)
+            audit.record(connection, environment, f"{kind}.changed", new.key, digest=new.digest)
+    except AlreadyThereError:  # another process was first: look again
+        return _keep(ca, environment, kind, document)
+    return new.number, True
