@@ -72,6 +72,7 @@ def test_a_job_at_hand_is_finished_before_the_worker_ends(ca: RunningCa) -> None
 
 def test_every_job_runs_on_an_idle_ca(ca: RunningCa) -> None:
     for job in worker.JOBS:
+        job.work(ca.authority)  # the versions of what is in force are new
         assert job.work(ca.authority) == 0
 
 

@@ -85,9 +85,9 @@ def settings(cluster: TokenIssuer, platform: TokenIssuer) -> dict[str, Any]:
 
 
 @pytest.fixture
-def ca(make_ca: MakeCa, settings: dict[str, Any]) -> RunningCa:
-    """The CA."""
-    return make_ca(**settings)
+def ca(make_ca: MakeCa, settings: dict[str, Any], database_url: str) -> RunningCa:
+    """The CA, on each kind of database."""
+    return make_ca(database_url=database_url, **settings)
 
 
 @pytest.fixture
