@@ -25,8 +25,16 @@ class ExternalKey(Record):
     revoked_at: datetime | None = None
     binding_id: str | None = None
 
+    def is_usable(self, now: datetime) -> bool:
+        """Whether the key can bind an account now."""
+        return self._obstacle(now) is None
+
     def require_usable(self, now: datetime) -> None:
         """Raise Unauthorized when the key is revoked, expired, or spent."""
+        if (reason := self._obstacle(now)) is not None:
+            raise Unauthorized(f"the external account key {self.kid} {reason}; ask the operators for a new one")
+
+    def _obstacle(self, now: datetime) -> str | None:
         reason = None
         if self.revoked_at is not None:
             reason = "is revoked"
@@ -34,8 +42,7 @@ class ExternalKey(Record):
             reason = f"expired at {self.expires_at:%Y-%m-%d %H:%M:%S} UTC"
         elif self.used_at is not None and not self.reusable:
             reason = "was used before and is good for one account only"
-        if reason:
-            raise Unauthorized(f"the external account key {self.kid} {reason}; ask the operators for a new one")
+        return reason
 
     def use(self, now: datetime) -> None:
         """Spend the key on an account."""

@@ -54,14 +54,7 @@ def claim_evidence(
 
 def lock_subject(connection: Connection, environment: str, thumbprint: str, workload: Workload, now: datetime) -> None:
     """Tie an account key to the one subject it speaks for; raises unauthorized when it speaks for another one."""
-    owner = f"{workload.provider}|{workload.subject}"
-    try:
-        _claim(connection, environment, "subject", thumbprint, owner, now, None)
-    except SomebodyElseError as error:
-        raise refusal(
-            "evidence_replayed",
-            f"this account speaks for {error.owner} already; it cannot speak for {owner} too: use another account",
-        ) from error
+    _claim(connection, environment, "subject", thumbprint, f"{workload.provider}|{workload.subject}", now, None)
 
 
 def pass_on(connection: Connection, owner: str, thumbprint: str) -> None:
@@ -71,12 +64,12 @@ def pass_on(connection: Connection, owner: str, thumbprint: str) -> None:
         base.update(connection, row)
 
 
-class SomebodyElseError(Exception):
-    """Another one was first."""
-
-    def __init__(self, owner: str) -> None:
-        super().__init__(owner)
-        self.owner = owner
+def change_owner(connection: Connection, environment: str, old: str, new: str, now: datetime) -> None:
+    """Let an account's new key own what the old one did, and speak for the same subject."""
+    pass_on(connection, old, new)
+    held = base.get(connection, Owner, _key(environment, "subject", old))
+    if held is not None:
+        _claim(connection, environment, "subject", new, held.owner, now, None)
 
 
 def _things(proof: Proof, workload: Workload, now: datetime) -> Iterator[tuple[str, str, datetime | None]]:
@@ -89,6 +82,10 @@ def _things(proof: Proof, workload: Workload, now: datetime) -> Iterator[tuple[s
         yield "instance", instance, None if workload.mode == "tofu" else now + INSTANCE_KEPT
 
 
+def _key(environment: str, kind: str, thing: str) -> str:
+    return hashlib.sha256(SEPARATOR.join((environment, kind, thing)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _claim(
     connection: Connection,
     environment: str,
@@ -98,7 +95,7 @@ def _claim(
     now: datetime,
     expires_at: datetime | None,
 ) -> None:
-    key = hashlib.sha256(SEPARATOR.join((environment, kind, thing)).encode("utf-8", "surrogatepass")).hexdigest()
+    key = _key(environment, kind, thing)
     held = base.get(connection, Owner, key, lock=True)
     if held is None:
         base.insert(
@@ -107,7 +104,10 @@ def _claim(
         )
     elif held.owner != owner and not (held.expires_at is not None and held.expires_at <= now):
         if kind == "subject":
-            raise SomebodyElseError(held.owner)
+            raise refusal(
+                "evidence_replayed",
+                f"this account key speaks for {held.owner}; it cannot speak for {owner} too: use another account",
+            )
         raise refusal(
             "evidence_replayed",
             f"this {kind} was shown by another account first, at {held.first_seen_at:%Y-%m-%d %H:%M:%S} UTC; "

@@ -16,7 +16,7 @@ from acme_ca.models.account import Account, AccountStatus, Signer, acting_accoun
 from acme_ca.models.binding import Binding, attach_waiting
 from acme_ca.models.certificate import is_blocked
 from acme_ca.models.external_key import ExternalKey
-from acme_ca.models.owner import lock_subject, pass_on
+from acme_ca.models.owner import change_owner, lock_subject, pass_on
 from acme_ca.problems import (
     AccountDoesNotExist,
     BadPublicKey,
@@ -134,6 +134,8 @@ def change_key(
             if taken is None:
                 account.jwk, account.thumbprint = dict(new.json), new.thumbprint
                 base.update(connection, account)
+                if environment.providers:
+                    change_owner(connection, environment.name, old.thumbprint, new.thumbprint, clock.now())
                 audit.record(
                     connection,
                     environment.name,
@@ -221,7 +223,7 @@ def _refresh_binding(
     if registration.external_account_binding is None or account.status != AccountStatus.VALID:
         return
     named = base.get(connection, ExternalKey, jose.eab_kid(registration.external_account_binding), lock=True)
-    if named is None or named.binding_id is None or named.used_at is not None or named.environment != environment.name:
+    if named is None or named.binding_id is None or named.environment != environment.name or not named.is_usable(now):
         return
     key = _external_key(connection, environment, registration, now)
     if key is not None:

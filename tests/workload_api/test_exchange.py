@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.support import issuers
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.ca import RunningCa
 from tests.support.issuers import TokenIssuer
-from tests.support.jws import Signer, eab
+from tests.support.jws import Signer, eab, public_jwk
 from tests.workload_api.conftest import AUDIENCE, CHALLENGE, CI_ID, NAME, SPIFFE_ID, digest, rules
 from tests.workload_api.test_challenge import issue, names_of, order
 
@@ -169,13 +170,7 @@ def test_a_csr_may_name_the_identity_and_no_other(ca: RunningCa, cluster: TokenI
 
 def test_an_account_speaks_for_one_workload(ca: RunningCa, cluster: TokenIssuer) -> None:
     client = register(ca, exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE))))
-    other = issuers.kubernetes(AUDIENCE, sub="system:serviceaccount:pay:web", jti="web")
-    other["kubernetes.io"] = {
-        **other["kubernetes.io"],
-        "serviceaccount": {"name": "web", "uid": "w"},
-        "pod": {"name": "web-1", "uid": "web-1"},
-    }
-    assert refused(ca, cluster.token(other), account_jkt=client.signer.thumbprint) == "evidence_replayed"
+    assert refused(ca, cluster.token(web_pod()), account_jkt=client.signer.thumbprint) == "evidence_replayed"
 
 
 def test_a_rule_for_the_challenge_alone_makes_no_binding(
@@ -216,3 +211,43 @@ def test_the_csr_key_is_not_the_accounts(ca: RunningCa, cluster: TokenIssuer) ->
     assert isinstance(client.signer.key, ec.EllipticCurvePrivateKey)
     _, made = client.order([NAME])
     assert client.finalize(made, make_csr([NAME], client.signer.key)).status_code == 400
+
+
+def web_pod() -> dict[str, Any]:
+    claims = issuers.kubernetes(AUDIENCE, sub="system:serviceaccount:pay:web", jti="web")
+    claims["kubernetes.io"] = {
+        **claims["kubernetes.io"],
+        "serviceaccount": {"name": "web", "uid": "w"},
+        "pod": {"name": "web-1", "uid": "web-1"},
+    }
+    return claims
+
+
+def test_a_new_account_key_speaks_for_the_same_workload_and_no_other(ca: RunningCa, cluster: TokenIssuer) -> None:
+    client = register(ca, exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE))))
+    new = Signer.new()
+    url = client.url("keyChange")
+    inner = json.loads(
+        new.sign(url, {"account": client.signer.kid, "oldKey": public_jwk(client.signer.key)}, nonce=None)
+    )
+    client.ok(url, inner)
+    client.signer = Signer(new.key, client.signer.kid)
+    assert client.order([NAME])[1]["status"] == "ready"
+    assert refused(ca, cluster.token(web_pod()), account_jkt=new.thumbprint) == "evidence_replayed"
+    exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE, jti="later")), account_jkt=new.thumbprint, eab=False)
+
+
+def test_a_known_account_refreshes_its_binding_by_a_new_key_and_is_not_hindered_by_an_old_one(
+    ca: RunningCa, cluster: TokenIssuer
+) -> None:
+    first = exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE)))
+    client = register(ca, first)
+    second = exchange(
+        ca, cluster.token(issuers.kubernetes(AUDIENCE, jti="later")), account_jkt=client.signer.thumbprint
+    )
+    for pair in (second, first, second):
+        body = {"externalAccountBinding": binding_for(client, pair)}
+        answer = client.post(client.url("newAccount"), body, use_jwk=True)
+        assert answer.status_code == 200, answer.text
+    bindings = workloads.bindings(ca.authority.database, "test", live=True)
+    assert [binding.account_id for binding in bindings] == [str(client.signer.kid).rpartition("/")[2]] * 2
