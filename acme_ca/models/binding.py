@@ -145,6 +145,12 @@ def live_binding(connection: Connection, account_id: str, now: datetime) -> Bind
     return found[0] if found else None
 
 
+def is_awaited(connection: Connection, environment: str, account_jkt: str, now: datetime) -> bool:
+    """Whether there is a live binding for an account key whose account is not there yet."""
+    waiting = base.find(connection, Binding, _WAITING, environment=environment, account_jkt=account_jkt)
+    return any(binding.revoked_at is None and binding.expires_at > now for binding in waiting)
+
+
 def attach_waiting(connection: Connection, environment: str, account_jkt: str, account_id: str) -> None:
     """Give a new account the bindings that were proved for its key before it was there."""
     for binding in base.find(connection, Binding, _WAITING, environment=environment, account_jkt=account_jkt):

@@ -13,7 +13,7 @@ from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk
 from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
-from acme_ca.models.binding import Binding, attach_waiting
+from acme_ca.models.binding import Binding, attach_waiting, is_awaited
 from acme_ca.models.certificate import is_blocked
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.models.owner import change_owner, lock_subject, pass_on
@@ -242,13 +242,20 @@ def _bind(connection: Connection, key: ExternalKey, account: Account, now: datet
     base.update(connection, binding)
 
 
+def _is_proved(connection: Connection, environment: Environment, registration: Registration, now: datetime) -> bool:
+    """Whether a workload proved itself for this very account key before: that stands for an external binding."""
+    return bool(environment.providers) and is_awaited(connection, environment.name, registration.jwk.thumbprint, now)
+
+
 def _external_key(
     connection: Connection, environment: Environment, registration: Registration, now: datetime
 ) -> ExternalKey | None:
     """Verify and spend the external account binding, if there is one. §7.3.4."""
     binding = registration.external_account_binding
     if binding is None:
-        if environment.settings.external_account_required:
+        if environment.settings.external_account_required and not _is_proved(
+            connection, environment, registration, now
+        ):
             raise ExternalAccountRequired(
                 f"environment {environment.name} makes accounts only for an external account key (EAB); "
                 "ask the operators for one"

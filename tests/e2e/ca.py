@@ -18,7 +18,7 @@ from tests.e2e.scenario import PATIENCE, CommandFailed, Eab, run
 from tests.support import dns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DOMAIN = "e2e.corp"
@@ -88,8 +88,8 @@ ACME_CA: list[str | Path] = [sys.executable, "-m", "acme_ca"]
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Ca]:
-    """Make a CA in the folder and serve it until the block ends."""
+def serving(folder: Path, amend: Callable[[str], str] = str) -> Iterator[Ca]:
+    """Make a CA in the folder and serve it until the block ends; `amend` changes what stands in its configuration."""
     with ExitStack() as stack:
         answering = stack.enter_context(dns.serve(dns.DnsServer(directory=folder)))
         zone = TxtRecords(answering.server)
@@ -98,6 +98,7 @@ def serving(folder: Path) -> Iterator[Ca]:
         acme, status, http, tls = free_ports(4)
         ca = Ca(folder, f"https://localhost:{acme}", http, tls, f"127.0.0.1:{answering.port}", door.url)
         initialise(ca, f"127.0.0.1:{acme}", f"127.0.0.1:{status}")
+        ca.config.write_text(amend(ca.config.read_text()))
         stack.enter_context(served(ca, status))
         yield ca
 

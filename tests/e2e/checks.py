@@ -36,13 +36,13 @@ def is_ip(name: str) -> bool:
     return True
 
 
-def chain_verifies(issued: Issued, root: Path, names: Iterable[str], folder: Path) -> None:
+def chain_verifies(issued: Issued, root: Path, names: Iterable[str], folder: Path, purpose: str = "sslserver") -> None:
     """Let openssl build the path to the root under its strict rules, for each name."""
     leaf, *above = issued.certificates()
     leaf_file, above_file = folder / "leaf.pem", folder / "above.pem"
     leaf_file.write_bytes(leaf.public_bytes(Encoding.PEM))
     above_file.write_bytes(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in above))
-    rules = ("-x509_strict", "-purpose", "sslserver")
+    rules = ("-x509_strict", "-purpose", purpose)
     for name in names:
         about = ("-verify_ip", name) if is_ip(name) else ("-verify_hostname", name.replace("*", "any"))
         run("openssl", "verify", *rules, "-CAfile", root, "-untrusted", above_file, *about, leaf_file)

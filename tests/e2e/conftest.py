@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import pytest
 
+from tests.e2e import workloads
 from tests.e2e.ca import Ca, serving
 from tests.e2e.outcomes import Outcomes
 from tests.e2e.registry import CLIENTS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.scenario import Client, Scenario
+    from tests.e2e.workloads import Cluster
 
 OUTCOMES = pytest.StashKey[Outcomes]()
 
@@ -23,6 +25,13 @@ OUTCOMES = pytest.StashKey[Outcomes]()
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca]:
     """A CA made by `acme-ca init` and run by `acme-ca serve`."""
     with serving(tmp_path_factory.mktemp("ca")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Kubernetes cluster, and a CA of its own that issues to its service accounts."""
+    with workloads.serving(tmp_path_factory.mktemp("workloads")) as running:
         yield running
 
 
@@ -45,13 +54,18 @@ def new_home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+def is_about_scenario(item: pytest.Item) -> TypeGuard[pytest.Function]:
+    """Tell whether a test is a cell of the table."""
+    return isinstance(item, pytest.Function) and {"kind", "scenario"} <= set(item.fixturenames)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note what becomes of each test that is about a client and a scenario."""
     report = yield
-    if isinstance(item, pytest.Function) and (report.when == "call" or not report.passed):
+    if is_about_scenario(item) and (report.when == "call" or not report.passed):
         kind = cast("type[Client]", item.callspec.params["kind"])  # pytest does not know of what type parameters are
         scenario = cast("Scenario", item.callspec.params["scenario"])
         outcomes = item.session.stash.setdefault(OUTCOMES, Outcomes())

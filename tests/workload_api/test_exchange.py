@@ -251,3 +251,19 @@ def test_a_known_account_refreshes_its_binding_by_a_new_key_and_is_not_hindered_
         assert answer.status_code == 200, answer.text
     bindings = workloads.bindings(ca.authority.database, "test", live=True)
     assert [binding.account_id for binding in bindings] == [str(client.signer.kid).rpartition("/")[2]] * 2
+
+
+def test_a_proof_for_the_account_key_stands_for_an_external_account_binding(
+    make_ca: MakeCa, settings: dict[str, Any], cluster: TokenIssuer
+) -> None:
+    """For clients that know no external account binding, where one is required."""
+    ca = make_ca(**settings, external_account_required=True)
+    client = ca.client()
+    url = client.url("newAccount")
+    assert client.refused(url, {}, use_jwk=True)[0] == "externalAccountRequired"
+    token = cluster.token(issuers.kubernetes(AUDIENCE))
+    exchange(ca, token, account_jkt=client.signer.thumbprint, eab=False)
+    assert client.register().order([NAME])[1]["status"] == "ready"
+    workloads.revoke(ca.authority.database, "test", workloads.by_rule("services"), "gone")
+    other = ca.client()
+    assert other.refused(url, {}, use_jwk=True)[0] == "externalAccountRequired"

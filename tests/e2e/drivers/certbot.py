@@ -48,11 +48,19 @@ class Certbot(Client):
         )
 
     def issue(self, wish: Wish) -> Issued:
+        self.certonly(wish)
+        return self.issued(wish)
+
+    def rehearse(self, wish: Wish) -> None:
+        """Go through an issuance for nothing; certbot deactivates valid authorizations first, to prove names anew."""
+        self.certonly(wish, "--dry-run")
+
+    def certonly(self, wish: Wish, *options: str) -> None:
+        """Run the command that gets a certificate."""
         account = ["--agree-tos", "--register-unsafely-without-email"]
         if self.eab:
             account += [f"--eab-kid={self.eab.kid}", f"--eab-hmac-key={self.eab.secret}"]
-        self.certbot("certonly", *account, *self.authenticator(wish), *self.wanted(wish))
-        return self.issued(wish)
+        self.certbot("certonly", *options, *account, *self.authenticator(wish), *self.wanted(wish))
 
     def authenticator(self, wish: Wish) -> list[str]:
         """Choose who answers the challenge."""
