@@ -20,7 +20,7 @@ from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
-from acme_ca.problems import AlreadyReplaced, Malformed
+from acme_ca.problems import AlreadyReplaced, InvalidProfile, Malformed
 
 PAGE = 100  # orders in one answer of the orders list
 KEPT = timedelta(days=1)  # how long an ended order or authorization can still be read
@@ -148,12 +148,23 @@ def _workload(
 
 def _profile(environment: Environment, decision: Decision, grant: Grant | None, wish: Wish, now: datetime) -> str:
     """Return the profile's name; raises when it, or the validity asked for, is not to be had."""
-    name = wish.profile if wish.profile is not None else environment.settings.default_profile
-    if wish.profile is None and grant is not None and grant.profiles and name not in decision.profiles:
-        name = next((profile for profile in grant.profiles if profile in decision.profiles), name)
+    needs_uri = any(name.type == "uri" for name in decision.challenges)
+    name = wish.profile if wish.profile is not None else _suitable(environment, decision, grant, needs_uri=needs_uri)
     environment.policy.check_profile(decision, name)
+    if needs_uri and not environment.profiles[name].may_carry_uri:
+        raise InvalidProfile(f"profile {name} carries no SPIFFE ID; order with one that does, such as workload-1h")
     validity(environment.profiles[name], now, decision.max_lifetime, wish.not_before, wish.not_after)
     return name
+
+
+def _suitable(environment: Environment, decision: Decision, grant: Grant | None, *, needs_uri: bool) -> str:
+    """Return the profile of an order that names none: the default one, unless a workload needs or may have others."""
+    default = environment.settings.default_profile
+    preferred = (default, *((grant and grant.profiles) or ()), *environment.profiles)
+    for name in preferred if needs_uri or grant is not None else ():
+        if name in decision.profiles and (environment.profiles[name].may_carry_uri or not needs_uri):
+            return name
+    return default
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Proof:
 class Expected:
     """What a proof has to be made for. `audience` is the environment's; `url` the challenge's or the exchange's.
 
-    `key_authorization` is what a bound proof carries or signs (§4.3; for an exchange the nonce, §4.8), None where a
+    `key_authorization` is what a bound proof carries or signs (§4.3; for an exchange the nonce, §8), None where a
     client asks without one: then only providers that do not require a binding take the proof.
     """
 

@@ -1,4 +1,4 @@
-"""Workload identity over HTTP, for clients that know ACME alone: nonce, exchange, SPIFFE bundle. §4.8 of the draft."""
+"""Workload identity over HTTP, for clients that know ACME alone: nonce, exchange, SPIFFE bundle. §8 of the draft."""
 
 from flask import Flask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support import issuers
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.ca import RunningCa
 from tests.support.issuers import TokenIssuer
+from tests.support.pop import Authority, write_pem
 from tests.workload_api.conftest import AUDIENCE, CHALLENGE, CI_ID, NAME, SPIFFE_ID, digest
 
 URI = {"type": "uri", "value": SPIFFE_ID}
@@ -205,3 +207,33 @@ def test_a_rule_that_is_gone_stops_the_issuance(
     refused = client.finalize(client.get(url), make_csr([NAME]))
     assert body_of(refused)["workloadError"] == "no_policy"
     assert client.get(url)["status"] == "ready"
+
+
+def test_an_order_for_an_identity_gets_a_profile_that_carries_it(client: AcmeClient) -> None:
+    assert order(client, URI)[1]["profile"] == "workload-1h"
+    assert order(client, DNS)[1]["profile"] == "server-1h"
+    body = {"identifiers": [URI], "profile": "server-1h"}
+    kind, detail, _ = client.refused(client.url("newOrder"), body)
+    assert (kind, "workload-1h" in detail) == ("invalidProfile", True)
+
+
+def test_a_machine_proves_itself_by_the_certificate_it_has(
+    make_ca: MakeCa, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    root = Authority.root("bootstrap root", 10)
+    provider = {"type": "x5c", "name": "machines", "ca_file": write_pem(tmp_path / "ca.pem", root.certificate)}
+    rule = {"name": "machines", "provider": "machines", "match": {"common_name": "workload"}, "dns": [NAME]}
+    ca = make_ca(**settings | {"provider": (provider,), "workload": (rule,)})
+    client = ca.client().register()
+    _, made = order(client, DNS)
+    challenge = offered(client, made["authorizations"][0])
+    assert challenge["formats"] == ["x5c"]
+    holder = root.leaf(x509.DNSName("host.corp.example"))
+    stolen = holder.sign(challenge["url"], "another key authorization")
+    thief = ca.client().register()
+    _, theirs = order(thief, DNS)
+    refused = thief.post(offered(thief, theirs["authorizations"][0])["url"], {"format": "x5c", "evidence": stolen})
+    assert body_of(refused)["workloadError"] == "binding_mismatch"
+    evidence = holder.sign(challenge["url"], client.key_authorization(challenge["token"]))
+    answer = client.ok(challenge["url"], {"format": "x5c", "evidence": evidence})
+    assert body_of(answer)["status"] == "valid"

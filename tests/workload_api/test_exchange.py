@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from acme_ca.services import workloads
 from tests.acme.conftest import MakeCa
-from tests.support import issuers
+from tests.support import issuers, token_review
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.ca import RunningCa
 from tests.support.issuers import TokenIssuer
@@ -267,3 +268,26 @@ def test_a_proof_for_the_account_key_stands_for_an_external_account_binding(
     workloads.revoke(ca.authority.database, "test", workloads.by_rule("services"), "gone")
     other = ca.client()
     assert other.refused(url, {}, use_jwk=True)[0] == "externalAccountRequired"
+
+
+def test_a_long_binding_ends_with_the_pod(
+    make_ca: MakeCa, settings: dict[str, Any], cluster: TokenIssuer, tmp_path: Path
+) -> None:
+    claims = issuers.kubernetes(AUDIENCE)
+    with token_review.serve(tmp_path / "api") as api:
+        api.run(claims)
+        review = api.settings(mode="enforce", liveness="pod")
+        provider = {"type": "kubernetes", "name": "cluster", **cluster.settings, "token_review": review}
+        long = rules(binding_ttl=30 * 86_400, liveness=True)[:1]
+        ca = make_ca(**settings | {"provider": (provider,), "workload": long})
+        client = register(ca, exchange(ca, cluster.token(claims)))
+        assert client.order([NAME])[1]["status"] == "ready"
+
+        api.objects.clear()
+
+        refusal = body_of(client.post(client.url("newOrder"), {"identifiers": [{"type": "dns", "value": NAME}]}))
+        assert refusal["workloadError"] == "subject_gone"
+        assert refused(ca, cluster.token(issuers.kubernetes(AUDIENCE, jti="x"))) in (
+            "subject_gone",
+            "evidence_replayed",
+        )
