@@ -57,16 +57,17 @@ def lock_subject(connection: Connection, environment: str, thumbprint: str, work
     _claim(connection, environment, "subject", thumbprint, f"{workload.provider}|{workload.subject}", now, None)
 
 
-def pass_on(connection: Connection, owner: str, thumbprint: str) -> None:
-    """Give what an external account key held to the account key that used it."""
-    for row in base.find(connection, Owner, base.select(Owner, OWNERS.c.owner == owner)):
+def pass_on(connection: Connection, environment: str, owner: str, thumbprint: str) -> None:
+    """Give what an external account key held, or an account's old key, to the account key that follows it."""
+    held = base.select(Owner, OWNERS.c.environment == environment, OWNERS.c.owner == owner)
+    for row in base.find(connection, Owner, held):
         row.owner = thumbprint
         base.update(connection, row)
 
 
 def change_owner(connection: Connection, environment: str, old: str, new: str, now: datetime) -> None:
     """Let an account's new key own what the old one did, and speak for the same subject."""
-    pass_on(connection, old, new)
+    pass_on(connection, environment, old, new)
     held = base.get(connection, Owner, _key(environment, "subject", old))
     if held is not None:
         _claim(connection, environment, "subject", new, held.owner, now, None)

@@ -237,7 +237,7 @@ def _bind(connection: Connection, key: ExternalKey, account: Account, now: datet
     if binding.account_jkt not in (None, account.thumbprint):
         raise Unauthorized("the external account key was made for another account key (account_jkt)")
     lock_subject(connection, account.environment, account.thumbprint, binding.workload(), now)
-    pass_on(connection, f"kid:{key.kid}", account.thumbprint)
+    pass_on(connection, account.environment, f"kid:{key.kid}", account.thumbprint)
     binding.attach(account.id)
     base.update(connection, binding)
 

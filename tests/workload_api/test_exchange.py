@@ -11,6 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.test import TestResponse
 
+from acme_ca import clock
+from acme_ca.models import base
+from acme_ca.models.owner import Owner, change_owner
 from acme_ca.services import workloads
 from tests.acme.conftest import MakeCa
 from tests.support import issuers, token_review
@@ -291,3 +294,19 @@ def test_a_long_binding_ends_with_the_pod(
             "subject_gone",
             "evidence_replayed",
         )
+
+
+def test_a_new_account_key_changes_nothing_in_another_environment(make_ca: MakeCa, settings: dict[str, Any]) -> None:
+    """The same account key may be used in several: what it owns in one is not touched by the other."""
+    database = make_ca(**settings).authority.database
+    moment = clock.now()
+    with database.write() as connection:
+        for environment in ("test", "prod"):
+            base.insert(
+                connection,
+                Owner(key=environment, environment=environment, kind="instance", owner="old", first_seen_at=moment),
+            )
+        change_owner(connection, "test", "old", "new", moment)
+    with database.read() as connection:
+        owners = {row.environment: row.owner for row in base.find(connection, Owner, base.select(Owner))}
+    assert owners == {"test": "new", "prod": "old"}
