@@ -166,14 +166,12 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes) -> E
         ),
         nonce_key=nonce_key,
         providers=settings.provider,
-        workloads=workload_policy(name, settings),
+        workloads=workload_policy(name, settings) if settings.provider else None,
     )
 
 
-def workload_policy(name: str, settings: configuration.Environment) -> WorkloadPolicy | None:
-    """Return the policy for workloads of an environment, or None where nobody vouches for any."""
-    if not settings.provider:
-        return None
+def workload_policy(name: str, settings: configuration.Environment) -> WorkloadPolicy:
+    """Return the policy for workloads of an environment."""
     return WorkloadPolicy(
         name,
         trust_domain=settings.trust_domain,

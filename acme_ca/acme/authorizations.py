@@ -9,11 +9,11 @@ from acme_ca.acme.signed import SignedRequest
 from acme_ca.authority import Environment
 from acme_ca.challenges import CHALLENGES
 from acme_ca.clock import now, rfc3339
-from acme_ca.models.authorization import WORKLOAD_CHALLENGE, Authorization, AuthorizationStatus
+from acme_ca.models.authorization import Authorization, AuthorizationStatus
 from acme_ca.problems import Malformed
 from acme_ca.services import authorizations, proofs, validation
 from acme_ca.web import IN_FLIGHT, json_response
-from acme_ca.workload import Proof, refusal
+from acme_ca.workload import WORKLOAD_CHALLENGE, Proof, refusal
 from acme_ca.workload.base import MAX_EVIDENCE
 from acme_ca.workload.identify import formats_of
 

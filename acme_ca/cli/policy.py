@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from acme_ca.authority import workload_policy
 from acme_ca.cli.options import SETTINGS, config_option, json_option, load_or_refuse, print_json, refuse
 from acme_ca.cli.policy_cases import Case, CaseError, read_cases, try_out
 from acme_ca.config import Config, ConfigError, Environment, Location, load, locate
@@ -126,24 +127,13 @@ def _policy_of(config: Config, environment: str) -> tuple[Environment, WorkloadP
     settings = config.environment.get(environment)
     if settings is None:
         refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
-    return settings, _policy(environment, settings)
-
-
-def _policy(name: str, settings: Environment) -> WorkloadPolicy:
-    return WorkloadPolicy(
-        name,
-        trust_domain=settings.trust_domain,
-        zones=settings.zones,
-        rules=settings.workload,
-        providers=[provider.name for provider in settings.provider],
-        profiles=settings.profiles,
-    )
+    return settings, workload_policy(environment, settings)
 
 
 def _warnings(config: Config) -> Iterator[tuple[Location, str]]:
     for name, settings in config.environment.items():
         position = {rule.name: number for number, rule in enumerate(settings.workload)}
-        for later, earlier in _policy(name, settings).shadowed():
+        for later, earlier in workload_policy(name, settings).shadowed():
             text = f"rule {later!r} never decides: rule {earlier!r} before it matches all its workloads"
             yield ("environment", name, "workload", position[later]), text
 

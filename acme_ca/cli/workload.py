@@ -100,9 +100,10 @@ def admit(
     The rules decide what it gets, as if the provider had vouched for these claims.
     """
     with open_database(config_path, environment) as (config, database):
-        policy = workload_policy(environment, config.environment[environment])
-        if policy is None:
+        settings = config.environment[environment]
+        if not settings.provider:
             refuse(f"environment {environment} has no provider of workload identity")
+        policy = workload_policy(environment, settings)
         lifetime = timedelta(minutes=minutes)
         made = workloads.admit(database, policy, provider, subject, _claims(claims), lifetime)
     directory = f"{config.external_url}/acme/{environment}/directory"

@@ -22,6 +22,7 @@ from acme_ca.models.base import new_id, partial_index, table_of
 from acme_ca.models.binding import Binding
 from acme_ca.models.prepared import Prepared
 from acme_ca.problems import Malformed, Problem, Unauthorized
+from acme_ca.workload.base import WORKLOAD_CHALLENGE
 
 
 class AuthorizationStatus(StrEnum):
@@ -34,7 +35,6 @@ class AuthorizationStatus(StrEnum):
     DEACTIVATED = "deactivated"
 
 
-WORKLOAD_CHALLENGE = "workload-identity-00"
 PROOF_LIFETIME = timedelta(hours=1)
 REUSE_MARGIN = timedelta(minutes=5)  # an authorization that ends sooner is not worth an order
 LIVE = (AuthorizationStatus.PENDING, AuthorizationStatus.PROCESSING, AuthorizationStatus.VALID)

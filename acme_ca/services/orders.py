@@ -11,7 +11,7 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
-from acme_ca.models.authorization import AUTHORIZATIONS, WORKLOAD_CHALLENGE, Authorization, new_token, reusable
+from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, new_token, reusable
 from acme_ca.models.base import new_id
 from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.certificate import by_serial
@@ -21,6 +21,7 @@ from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import AlreadyReplaced, InvalidProfile, Malformed
+from acme_ca.workload import WORKLOAD_CHALLENGE
 
 PAGE = 100  # orders in one answer of the orders list
 KEPT = timedelta(days=1)  # how long an ended order or authorization can still be read

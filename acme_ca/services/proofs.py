@@ -19,7 +19,6 @@ from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
 from acme_ca.models.authorization import (
     AUTHORIZATIONS,
-    WORKLOAD_CHALLENGE,
     Authorization,
     AuthorizationStatus,
 )
@@ -28,7 +27,7 @@ from acme_ca.models.owner import claim_evidence, lock_subject
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import Contended, Malformed, NotFound, Problem, ServiceUnavailable
 from acme_ca.services import audit
-from acme_ca.workload import Expected, Proof, Workload, refusal
+from acme_ca.workload import WORKLOAD_CHALLENGE, Expected, Proof, Workload, refusal
 
 MAX_TRIES = 3  # of a token that is too old or too new: a client may have read a stale file
 REPEATABLE = ("token_expired", "token_not_yet_valid")

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from acme_ca.workload.aws_sigv4 import AwsSigV4
+from acme_ca.workload.base import WORKLOAD_CHALLENGE as WORKLOAD_CHALLENGE
 from acme_ca.workload.base import Expected as Expected
 from acme_ca.workload.base import Proof as Proof
 from acme_ca.workload.base import Provider as Provider

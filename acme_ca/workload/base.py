@@ -31,6 +31,8 @@ BindingMode = Literal["required", "affinity", "tofu"]
 `tofu`: no audience at all; one account for an instance, for ever.
 """
 
+WORKLOAD_CHALLENGE = "workload-identity-00"
+"""The challenge type on the wire."""
 MAX_EVIDENCE = 32 * 1024  # octets of a proof in JSON
 LEEWAY = 60  # seconds that clocks may differ
 

@@ -9,9 +9,8 @@ from typing import get_args
 
 import pytest
 
-from acme_ca.models.authorization import WORKLOAD_CHALLENGE
 from acme_ca.workload import AnyProvider, Expected, refusal
-from acme_ca.workload.base import MAX_EVIDENCE, BindingMode, Code, Format
+from acme_ca.workload.base import MAX_EVIDENCE, WORKLOAD_CHALLENGE, BindingMode, Code, Format
 from acme_ca.workload.jwt import MAX_TOKEN
 
 ROOT = Path(__file__).parents[2]
