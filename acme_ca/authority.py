@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from acme_ca import config as configuration
 from acme_ca.db import AlreadyThereError, Database
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
-from acme_ca.models.binding import Binding
+from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.environment import EnvironmentKey
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
@@ -78,14 +78,22 @@ class Environment:
                 raise refusal("subject_gone", f"{binding.subject} is not there any more, says {binding.provider}")
 
     def decide(
-        self, applicant: Applicant, names: Sequence[Identifier], grant: Grant | None, covered: Collection[Identifier]
+        self,
+        applicant: Applicant,
+        names: Sequence[Identifier],
+        grant: Grant | None = None,
+        covered: Collection[Identifier] = (),
     ) -> Decision:
-        """Return what an order may have: the covered names by the workload's grant, the others by the rules."""
-        if grant is None or not covered:
-            return self.policy.decide(applicant, names, self.workloads.provable if self.workloads else None)
+        """Return what an order may have: the covered names by the workload's grant, the others by the rules.
+
+        Each of the others may also be proved by a workload, where one could have it.
+        """
         others = tuple(name for name in names if name not in covered)
+        provable = None if self.workloads is None else self.workloads.provable
+        if grant is None or not covered:
+            return self.policy.decide(applicant, others, provable)
         decision = self.policy.decide_for_workload(grant, tuple(covered))
-        return decision.together_with(self.policy.decide(applicant, others)) if others else decision
+        return decision.together_with(self.policy.decide(applicant, others, provable)) if others else decision
 
     @property
     def reuses(self) -> bool:
@@ -108,6 +116,18 @@ class Environment:
         return f"{self.url}/account/{account_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The workload that an account is bound to, and what policy grants it now."""
+
+    binding: Binding
+    grant: Grant
+
+    def covered(self, names: Iterable[Identifier]) -> tuple[Identifier, ...]:
+        """Return those of the names that the workload may have."""
+        return tuple(name for name in names if self.grant.covers(name))
+
+
 class Authority:
     """The CA of one process. Made after a fork; keys are opened at once, connections on first use."""
 
@@ -127,6 +147,22 @@ class Authority:
     def background(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
         """Run validation work on the bounded pool of this process."""
         return self._workers.submit(work, *arguments)
+
+    def bound(self, environment: Environment, account_id: str, now: datetime) -> Bound | None:
+        """Return the workload that an account is bound to; raises no_policy, and subject_gone.
+
+        Opens a transaction of its own, and may ask the workload's provider.
+        """
+        if not environment.providers:
+            return None
+        with self.database.read() as connection:
+            binding = live_binding(connection, account_id, now)
+        if binding is None:
+            return None
+        grant = environment.grant(binding)
+        if grant.liveness:
+            environment.require_alive(binding)
+        return Bound(binding, grant)
 
     def close(self) -> None:
         """Finish the work at hand and let everything go."""

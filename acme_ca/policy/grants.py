@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from acme_ca.identifiers import Identifier
 from acme_ca.policy.templates import spiffe_id_matches
+from acme_ca.workload.base import refusal
 
 Add = Literal["always", "on-request", "never"]
 """When a SPIFFE ID goes into a certificate: always, when the order or the CSR asks for it, or never."""
@@ -43,6 +44,15 @@ class Grant:
             return False
         below = f"*.{identifier.value.partition('.')[2]}"
         return identifier.value in self.dns or below in self.dns
+
+    def require_covers(self, identifier: Identifier, subject: str) -> None:
+        """Raise identifier_not_allowed unless the workload `subject` may have the identifier."""
+        if not self.covers(identifier):
+            names = ", ".join(filter(None, (self.spiffe_id, *self.spiffe_allow, *self.dns))) or "nothing"
+            raise refusal(
+                "identifier_not_allowed",
+                f"rule {self.rule} does not grant {identifier} to {subject}; it grants {names}",
+            )
 
     def allows_uri(self, uri: str) -> bool:
         """Tell whether the URI may stand in a certificate of the workload."""

@@ -9,7 +9,6 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization, reusable
-from acme_ca.models.binding import live_binding
 from acme_ca.policy.engine import Applicant
 from acme_ca.problems import Malformed
 from acme_ca.services import audit
@@ -23,12 +22,13 @@ def create(
     if name.wildcard:
         raise Malformed(f"newAuthz cannot authorize a wildcard; order a certificate for {name.value} instead (§7.4.1)")
     now = clock.now()
+    bound = ca.bound(environment, signer.account_id, now)
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        binding = live_binding(connection, account.id, now) if environment.providers else None
-        grant = environment.grant(binding) if binding is not None else None
-        covered = (name,) if grant is not None and grant.covers(name) else ()
-        decision = environment.decide(Applicant(account.id, account.eab_label), (name,), grant, covered)
+        if bound is not None and bound.covered((name,)):
+            decision = environment.policy.decide_for_workload(bound.grant, (name,))
+        else:  # what a workload proves is good for the order it is proved for: it cannot be done ahead
+            decision = environment.policy.decide(Applicant(account.id, account.eab_label), (name,))
         held = reusable(connection, account.id, decision.challenges, now) if environment.reuses else {}
         if name in held:
             return held[name], False
@@ -41,8 +41,8 @@ def create(
             created_at=now,
             expires_at=now + timedelta(seconds=environment.settings.pending_lifetime),
         )
-        if binding is not None and covered:
-            authorization.prove_by(binding, now)
+        if bound is not None and bound.covered((name,)):
+            authorization.prove_by(bound.binding, now)
         base.insert(connection, authorization)
     return authorization, True
 

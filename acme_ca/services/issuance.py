@@ -39,7 +39,6 @@ from acme_ca.policy.grants import Grant
 from acme_ca.problems import BadCsr, Contended, NotFound, OrderNotReady, Problem, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit
-from acme_ca.workload import refusal
 
 LEASE = timedelta(seconds=30)  # how long one issuance may take before another process takes it over
 CAA_FRESH = timedelta(hours=8)  # RFC 8659 checks older than this are repeated
@@ -129,13 +128,13 @@ def _claim(
     binding, grant = _workload(connection, environment, authorizations, now)
     proved = tuple(authorization.name for authorization in authorizations if authorization.binding_id is not None)
     decision = environment.decide(Applicant(account.id, account.eab_label), order.names, grant, proved)
-    names = tuple(name for name in order.names if name.type != "uri")
-    uris = _uris(environment.profiles[order.profile], order, csr, grant)
-    requests.check_names(csr, names, uris)
     _check_proofs(decision, authorizations)
     environment.policy.check_profile(decision, order.profile)
-    _check_key(connection, environment, decision, account, order, csr)
     profile = environment.profiles[order.profile]
+    names = tuple(name for name in order.names if name.type != "uri")
+    uris = _uris(profile, order, csr, grant)
+    requests.check_names(csr, names, uris)
+    _check_key(connection, environment, decision, account, order, csr)
     not_before, not_after = validity(
         profile, now, decision.max_lifetime, order.not_before, order.not_after, asked_at=order.created_at
     )
@@ -179,9 +178,8 @@ def _workload(
     binding.require_live(now)
     grant = environment.grant(binding)
     for authorization in authorizations:
-        if authorization.binding_id is not None and not grant.covers(authorization.name):
-            lost = f"rule {grant.rule} no longer grants {authorization.name} to {binding.subject}"
-            raise refusal("identifier_not_allowed", lost)
+        if authorization.binding_id is not None:
+            grant.require_covers(authorization.name, binding.subject)
     return binding, grant
 
 

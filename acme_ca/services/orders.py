@@ -1,6 +1,6 @@
 """Orders: made, read, listed, swept. RFC 8555 §7.4, §7.1.2.1."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, new_token, reusable
 from acme_ca.models.base import new_id
-from acme_ca.models.binding import Binding, live_binding
+from acme_ca.models.binding import Binding
 from acme_ca.models.certificate import by_serial
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
@@ -44,14 +44,15 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
     names = identifiers.parse_many(wish.identifiers, environment.settings.max_names)
     replaces = ari.parse(wish.replaces) if wish.replaces is not None else None
     now = clock.now()
-    binding, grant = _workload(ca, environment, signer, now)
+    bound = ca.bound(environment, signer.account_id, now)
+    binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        covered = tuple(name for name in names if grant is not None and grant.covers(name))
         decision = environment.decide(Applicant(account.id, account.eab_label), names, grant, covered)
         profile = _profile(environment, decision, grant, wish, now)
         order_id = new_id()
-        authorizations = _Authorizations(environment, account.id, order_id, binding, now).get(connection, decision)
+        wanted = _Authorizations(environment, account.id, order_id, binding, covered, now)
+        authorizations = wanted.get(connection, decision)
         replaced = _replaced(connection, environment, account.id, names, replaces)
         order = Order(
             id=order_id,
@@ -131,22 +132,6 @@ def _delete_batch(ca: Authority, table: Table, ended: Select[str]) -> int:
     return len(batch)
 
 
-def _workload(
-    ca: Authority, environment: Environment, signer: Signer, now: datetime
-) -> tuple[Binding | None, Grant | None]:
-    """Return the workload that the account is bound to, and what policy grants it now."""
-    if not environment.providers:
-        return None, None
-    with ca.database.read() as connection:
-        binding = live_binding(connection, signer.account_id, now)
-    if binding is None:
-        return None, None
-    grant = environment.grant(binding)
-    if grant.liveness:
-        environment.require_alive(binding)
-    return binding, grant
-
-
 def _profile(environment: Environment, decision: Decision, grant: Grant | None, wish: Wish, now: datetime) -> str:
     """Return the profile's name; raises when it, or the validity asked for, is not to be had."""
     needs_uri = any(name.type == "uri" for name in decision.challenges)
@@ -176,6 +161,7 @@ class _Authorizations:
     account_id: str
     order_id: str
     binding: Binding | None
+    covered: Collection[Identifier]
     now: datetime
     token: str = field(default_factory=new_token)  # one for all that one proof may decide
 
@@ -204,7 +190,7 @@ class _Authorizations:
             expires_at=self.now + timedelta(seconds=self.environment.settings.pending_lifetime),
             group_id=self.order_id if provable else None,
         )
-        if self.binding is not None and provable:
+        if self.binding is not None and name in self.covered:
             made.prove_by(self.binding, self.now)
         return made
 

@@ -22,7 +22,7 @@ from acme_ca.models.authorization import (
     Authorization,
     AuthorizationStatus,
 )
-from acme_ca.models.binding import Binding, live_binding
+from acme_ca.models.binding import Binding
 from acme_ca.models.owner import claim_evidence, lock_subject
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import Contended, Malformed, NotFound, Problem, ServiceUnavailable
@@ -67,7 +67,7 @@ def prove(
     try:
         workload = environment.identify(proof, expected, now)
         grant = environment.workloads.grant(workload)
-        _require_covered(grant, authorization, workload.subject)
+        grant.require_covers(authorization.name, workload.subject)
         return _accept(ca, environment, signer, authorization, Proved(proof, workload, grant), now)
     except (ServiceUnavailable, Malformed):
         raise
@@ -76,25 +76,17 @@ def prove(
         raise
 
 
-def _require_covered(grant: Grant, authorization: Authorization, subject: str) -> None:
-    if not grant.covers(authorization.name):
-        names = ", ".join(filter(None, (grant.spiffe_id, *grant.spiffe_allow, *grant.dns))) or "nothing"
-        raise refusal(
-            "identifier_not_allowed",
-            f"rule {grant.rule} does not grant {authorization.name} to {subject}; it grants {names}",
-        )
-
-
 def _by_binding(
     ca: Authority, environment: Environment, signer: Signer, authorization: Authorization, now: datetime
 ) -> Authorization:
+    bound = ca.bound(environment, signer.account_id, now)
+    if bound is None:
+        raise refusal("evidence_malformed", "the payload has no proof, and the account is bound to no workload")
+    bound.grant.require_covers(authorization.name, bound.binding.subject)
     with ca.database.write() as connection:
-        binding = live_binding(connection, signer.account_id, now)
-        if binding is None:
-            raise refusal("evidence_malformed", "the payload has no proof, and the account is bound to no workload")
-        _require_covered(environment.grant(binding), authorization, binding.subject)
+        acting_account(connection, environment.name, signer)
         fresh = base.get_one(connection, Authorization, authorization.id, lock=True)
-        _decide(connection, environment, fresh, binding, now)
+        _decide(connection, environment, fresh, bound.binding, now)
     return fresh
 
 
@@ -143,6 +135,8 @@ def _binding(environment: Environment, signer: Signer, proved: Proved, now: date
 
 def _siblings(connection: Connection, authorization: Authorization) -> list[Authorization]:
     """Return the other authorizations of the same order that are still undecided."""
+    if authorization.group_id is None:
+        return []
     statement = base.select(
         Authorization,
         AUTHORIZATIONS.c.group_id == authorization.group_id,

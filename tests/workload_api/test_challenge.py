@@ -237,3 +237,30 @@ def test_a_machine_proves_itself_by_the_certificate_it_has(
     evidence = holder.sign(challenge["url"], client.key_authorization(challenge["token"]))
     answer = client.ok(challenge["url"], {"format": "x5c", "evidence": evidence})
     assert body_of(answer)["status"] == "valid"
+
+
+def test_a_proof_decides_nothing_outside_of_its_order(client: AcmeClient, cluster: TokenIssuer) -> None:
+    _, first = order(client, DNS)
+    _, second = order(client, URI, DNS)
+    token = cluster.token(issuers.kubernetes(AUDIENCE))
+    client.ok(offered(client, second["authorizations"][0])["url"], jwt(token))
+    assert client.get(first["authorizations"][0])["status"] == "pending"
+
+
+def test_new_authz_offers_no_proof_that_orders_could_not_use(client: AcmeClient) -> None:
+    """What a workload proves is good for the one order it was proved for."""
+    made = body_of(client.ok(client.url("newAuthz"), {"identifier": DNS}, status=201))
+    assert CHALLENGE not in [each["type"] for each in made["challenges"]]
+    assert client.refused(client.url("newAuthz"), {"identifier": URI})[0] == "rejectedIdentifier"
+
+
+def test_a_profile_that_left_the_configuration_is_refused_at_finalize(
+    make_ca: MakeCa, settings: dict[str, Any], cluster: TokenIssuer
+) -> None:
+    client = make_ca(**settings).client().register()
+    url, made = order(client, DNS, profile="workload-1h")
+    client.ok(offered(client, made["authorizations"][0])["url"], jwt(cluster.token(issuers.kubernetes(AUDIENCE))))
+    rules = tuple({**rule, "profiles": ["server-1h"]} for rule in settings["workload"])
+    client.app = make_ca(**settings | {"workload": rules, "profiles": ("server-1h",)}).app
+    refused = client.finalize(client.get(url), make_csr([NAME]))
+    assert (refused.status_code, body_of(refused)["type"].rpartition(":")[2]) == (400, "invalidProfile")

@@ -127,6 +127,17 @@ def test_names_outside_the_grant_go_the_ordinary_way(ca: RunningCa, cluster: Tok
     assert statuses == {NAME: "valid", "www.test.localhost": "pending"}
 
 
+def test_a_name_outside_the_grant_is_not_proved_by_the_binding(ca: RunningCa, cluster: TokenIssuer) -> None:
+    client = register(ca, exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE))))
+    _, made = client.order(["www.test.localhost"])
+    assert made["status"] == "pending"
+    assert client.get(made["authorizations"][0])["status"] == "pending"
+    made = body_of(
+        client.ok(client.url("newAuthz"), {"identifier": {"type": "dns", "value": "www.test.localhost"}}, 201)
+    )
+    assert made["status"] == "pending"
+
+
 def test_new_authz_is_valid_if_covered(ca: RunningCa, cluster: TokenIssuer) -> None:
     client = register(ca, exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE))))
     made = client.ok(client.url("newAuthz"), {"identifier": {"type": "dns", "value": NAME}}, status=201)
