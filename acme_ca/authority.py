@@ -86,14 +86,13 @@ class Environment:
     ) -> Decision:
         """Return what an order may have: the covered names by the workload's grant, the others by the rules.
 
-        Each of the others may also be proved by a workload, where one could have it.
+        An order of which no name is covered may have a workload's proof yet, for names that one could have.
         """
-        others = tuple(name for name in names if name not in covered)
-        provable = None if self.workloads is None else self.workloads.provable
         if grant is None or not covered:
-            return self.policy.decide(applicant, others, provable)
+            return self.policy.decide(applicant, names, None if self.workloads is None else self.workloads.provable)
+        others = tuple(name for name in names if name not in covered)
         decision = self.policy.decide_for_workload(grant, tuple(covered))
-        return decision.together_with(self.policy.decide(applicant, others, provable)) if others else decision
+        return decision.together_with(self.policy.decide(applicant, others)) if others else decision
 
     @property
     def reuses(self) -> bool:
@@ -142,6 +141,7 @@ class Authority:
         self.environments: Mapping[str, Environment] = {
             name: _environment(config, name, nonce_keys[name]) for name in config.environment
         }
+        self.versions_kept = False  # whether what is in force here is among the numbered versions
         self._workers = ThreadPoolExecutor(config.worker.validations, thread_name_prefix="validate")
 
     def background(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:

@@ -7,6 +7,7 @@ authorizations) may be lost in a power cut, and only then.
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -43,7 +44,7 @@ class WriteTurn:
         self._file: int | None = None
 
     def __enter__(self) -> None:
-        """Take the turn; raises OSError when its file cannot be had."""
+        """Take the turn; raises ServiceUnavailable when its file cannot be had."""
         if not self._lock.acquire(blocking=False):
             with baton.aside():
                 self._lock.acquire()
@@ -51,6 +52,10 @@ class WriteTurn:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._wait_for(self._file)
+        except OSError as error:
+            self._lock.release()
+            log.warning("database.no_turn", path=self._path, error=str(error))
+            raise ServiceUnavailable("the database does not answer; repeat the request") from error
         except BaseException:
             self._lock.release()
             raise
@@ -86,7 +91,8 @@ class Kept:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._engine.connect()
+            with baton.aside():  # it may have to wait for another program
+                connection = self._engine.connect()
         try:
             yield connection
         except (OperationalError, self.driver.OperationalError):
@@ -120,9 +126,9 @@ class Database:
     def __init__(self, url: str, password: str | None = None) -> None:
         self.url = _with_driver(make_url(url), password)
         if self.url.get_backend_name() == "sqlite":
-            self._reading = Kept(_sqlite_engine(self.url, synchronous="NORMAL"))
-            self._writing = Kept(_sqlite_engine(self.url, synchronous="NORMAL"))
-            self._durable = Kept(_sqlite_engine(self.url, synchronous="FULL"))
+            self._reading = Kept(_sqlite_engine(self.url, synchronous="NORMAL", busy_timeout=BUSY_TIMEOUT))
+            self._writing = Kept(_sqlite_engine(self.url, synchronous="NORMAL", busy_timeout=0))
+            self._durable = Kept(_sqlite_engine(self.url, synchronous="FULL", busy_timeout=0))
             # With the write lock taken at once, no transaction has to be repeated half-way (SQLITE_BUSY_SNAPSHOT).
             self._begin = self._begin_durable = "BEGIN IMMEDIATE"
             self._turn: Any = WriteTurn(f"{self.url.database}-turn")
@@ -147,7 +153,7 @@ class Database:
         kept, begin = (self._durable, self._begin_durable) if durable else (self._writing, self._begin)
         with self._translated(), self._waiting(), self._turn, kept() as connection:
             driver: Any = connection.connection.driver_connection
-            driver.execute(begin)
+            self._start(driver, begin)
             try:
                 yield connection
                 with baton.aside() if durable else nullcontext():
@@ -156,6 +162,20 @@ class Database:
                 with suppress(self._driver.Error):  # a connection that is lost has lost the transaction too
                     driver.execute("ROLLBACK")
                 raise
+
+    def _start(self, driver: Any, begin: str) -> None:  # noqa: ANN401 - the driver's own connection
+        """Begin a transaction; another program that holds SQLite's write lock is waited for without the baton."""
+        try:
+            driver.execute(begin)
+        except self._driver.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+                raise
+            with baton.aside():
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+                try:
+                    driver.execute(begin)
+                finally:
+                    driver.execute("PRAGMA busy_timeout=0")
 
     @contextmanager
     def reshape(self) -> Iterator[Connection]:
@@ -212,7 +232,7 @@ def _engine(url: URL) -> Engine:
     return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
 
 
-def _sqlite_engine(url: URL, *, synchronous: str) -> Engine:
+def _sqlite_engine(url: URL, *, synchronous: str, busy_timeout: int) -> Engine:
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -228,6 +248,7 @@ def _sqlite_engine(url: URL, *, synchronous: str) -> Engine:
             "journal_mode=WAL",
             f"synchronous={synchronous}",
             "foreign_keys=ON",
+            f"busy_timeout={busy_timeout}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

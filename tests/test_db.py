@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from pathlib import Path
+
 import pytest
 
-from acme_ca import db
+from acme_ca import baton, db
 from acme_ca.db import AlreadyThereError, Database
 from acme_ca.migrations.upgrade import newest, require_complete, upgrade
 from acme_ca.models import base
@@ -62,4 +66,38 @@ def test_server_that_only_reads_is_passing_trouble(postgres_url: str) -> None:
     database.dispose()
     with pytest.raises(ServiceUnavailable), database.write() as connection:
         base.insert(connection, SpentNonce(b"1"))
+    database.dispose()
+
+
+def test_a_turn_that_cannot_be_had_is_passing_trouble(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    Path(f"{sqlite_url.removeprefix('sqlite:///')}-turn").mkdir(parents=True)
+    with pytest.raises(ServiceUnavailable), database.write():
+        pass
+
+
+def test_another_program_that_writes_is_waited_for_without_the_baton(sqlite_url: str) -> None:
+    """Such as a person with a shell: readers of the same process go on."""
+    database = Database(sqlite_url)
+    upgrade(database)
+    foreign = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    begun, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with baton.held():
+            begun.set()
+            with database.write() as connection:
+                base.insert(connection, SpentNonce(b"1"))
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert begun.wait(10)
+    with baton.held():
+        assert not done.is_set()
+    foreign.execute("ROLLBACK")
+    foreign.close()
+    thread.join(30)
+    assert done.is_set()
     database.dispose()

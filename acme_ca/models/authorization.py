@@ -93,11 +93,15 @@ class Authorization(Owned):
             return "expired" if self.status == AuthorizationStatus.VALID else "invalid"
         return "pending" if self.status == AuthorizationStatus.PROCESSING else self.status
 
+    def is_undecided(self, now: datetime) -> bool:
+        """Whether no challenge was submitted yet, and one still may be."""
+        return self.status == AuthorizationStatus.PENDING and self.expires_at > now
+
     def submit(self, challenge: str, now: datetime, due_at: datetime, claimed_by: str) -> bool:
         """Begin to validate, as `claim` does; False when there is nothing to begin because a client asked before."""
         if challenge not in self.challenges:
             raise Malformed(f"this authorization offers {', '.join(self.challenges)}, not {challenge}")
-        if self.status != AuthorizationStatus.PENDING or self.expires_at <= now:
+        if not self.is_undecided(now):
             return False
         self.status = AuthorizationStatus.PROCESSING.value
         self.challenge = challenge
@@ -136,9 +140,9 @@ class Authorization(Owned):
         self.due_at = None
 
     def prove_by(self, binding: Binding, now: datetime) -> None:
-        """Become valid by the proof of a workload, unless it is decided: as long as the binding, an hour at most."""
-        if self.status != AuthorizationStatus.PENDING or self.expires_at <= now:
-            return
+        """Become valid by the proof of a workload: as long as the binding, an hour at most."""
+        if not self.is_undecided(now):
+            raise RuntimeError(f"authorization {self.id} is {self.status}, not undecided")
         self.status = AuthorizationStatus.VALID.value
         self.challenge = WORKLOAD_CHALLENGE
         self.submitted_at = self.validated_at = self.caa_checked_at = now

@@ -20,7 +20,8 @@ class Binding(Record):
     """A proved workload, as the policy of the moment saw it.
 
     `account_id` is the account that proved it, or that spent the external account key which the proof was exchanged
-    for; until then None. `account_jkt` is the thumbprint of the one account key it is for, if the proof named one.
+    for, or that took it as proved for its key; until then None. `account_jkt` is the thumbprint of the one account key
+    it is for, if the proof named one.
     `claims` are those that policy looks at; `grant` is what it granted then. With `renewable`, new orders of the
     account may use it; otherwise it is good for the order alone at whose challenge it was proved.
     """
@@ -128,7 +129,7 @@ _LIVE = Prepared(
         BINDINGS.c.revoked_at.is_(None),
         BINDINGS.c.renewable.is_(True),
     )
-    .order_by(BINDINGS.c.expires_at.desc())
+    .order_by(BINDINGS.c.id.desc())
     .limit(1)
 )
 _WAITING = base.select(
@@ -140,19 +141,19 @@ _WAITING = base.select(
 
 
 def live_binding(connection: Connection, account_id: str, now: datetime) -> Binding | None:
-    """Return the binding that orders of the account may use now: the one that lasts longest; or None."""
+    """Return the binding that orders of the account may use now: the one proved last; or None."""
     found = base.find(connection, Binding, _LIVE, account_id=account_id, now=now)
     return found[0] if found else None
 
 
-def is_awaited(connection: Connection, environment: str, account_jkt: str, now: datetime) -> bool:
-    """Whether there is a live binding for an account key whose account is not there yet."""
-    waiting = base.find(connection, Binding, _WAITING, environment=environment, account_jkt=account_jkt)
-    return any(binding.revoked_at is None and binding.expires_at > now for binding in waiting)
+def waiting_bindings(connection: Connection, environment: str, account_jkt: str, now: datetime) -> list[Binding]:
+    """Return the live bindings that were proved for an account key and that no account has.
 
-
-def attach_waiting(connection: Connection, environment: str, account_jkt: str, account_id: str) -> None:
-    """Give a new account the bindings that were proved for its key before it was there."""
-    for binding in base.find(connection, Binding, _WAITING, environment=environment, account_jkt=account_jkt):
-        binding.attach(account_id)
-        base.update(connection, binding)
+    None when they are of several workloads: an account speaks for one, and anybody could have named its key.
+    """
+    found = [
+        binding
+        for binding in base.find(connection, Binding, _WAITING, environment=environment, account_jkt=account_jkt)
+        if binding.revoked_at is None and binding.expires_at > now
+    ]
+    return found if len({(binding.provider, binding.subject) for binding in found}) == 1 else []

@@ -13,14 +13,15 @@ from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk
 from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
-from acme_ca.models.binding import Binding, attach_waiting, is_awaited
+from acme_ca.models.binding import Binding, waiting_bindings
 from acme_ca.models.certificate import is_blocked
 from acme_ca.models.external_key import ExternalKey
-from acme_ca.models.owner import change_owner, lock_subject, pass_on
+from acme_ca.models.owner import adopt_waiting, change_owner, lock_subject, pass_on
 from acme_ca.problems import (
     AccountDoesNotExist,
     BadPublicKey,
     Conflict,
+    Contended,
     ExternalAccountRequired,
     InvalidContact,
     Unauthorized,
@@ -73,8 +74,8 @@ def register(ca: Authority, environment: Environment, registration: Registration
                 account = _created(connection, environment, registration, contact)
             elif environment.providers:
                 _refresh_binding(connection, environment, registration, known)
-    except AlreadyThereError:  # another request with the same key was first
-        return find(ca, environment, registration.jwk), False
+    except AlreadyThereError as error:  # another request was first: with this key, or for the same workload
+        raise Contended from error
     if known is not None:
         known.require_valid()
         return known, False
@@ -145,8 +146,8 @@ def change_key(
                     old_thumbprint=old.thumbprint,
                     new_thumbprint=new.thumbprint,
                 )
-    except AlreadyThereError:  # another request took the key at the same moment
-        taken = find(ca, environment, new)
+    except AlreadyThereError as error:  # another request took the key, or what it owns, at the same moment
+        raise Contended from error
     if taken is not None:
         raise Conflict(
             "the new key belongs to an account already", headers={"Location": environment.account_url(taken.id)}
@@ -200,7 +201,9 @@ def _created(
     )
     base.insert(connection, account)
     if environment.providers:
-        attach_waiting(connection, environment.name, account.thumbprint, account.id)
+        adopted = adopt_waiting(connection, environment.name, account.thumbprint, account.id, now)
+        for binding in adopted:
+            audit.bound(connection, binding)
         if key is not None and key.binding_id is not None:
             _bind(connection, key, account, now)
     audit.record(
@@ -240,11 +243,13 @@ def _bind(connection: Connection, key: ExternalKey, account: Account, now: datet
     pass_on(connection, account.environment, f"kid:{key.kid}", account.thumbprint)
     binding.attach(account.id)
     base.update(connection, binding)
+    audit.bound(connection, binding)
 
 
 def _is_proved(connection: Connection, environment: Environment, registration: Registration, now: datetime) -> bool:
     """Whether a workload proved itself for this very account key before: that stands for an external binding."""
-    return bool(environment.providers) and is_awaited(connection, environment.name, registration.jwk.thumbprint, now)
+    thumbprint = registration.jwk.thumbprint
+    return bool(environment.providers) and bool(waiting_bindings(connection, environment.name, thumbprint, now))
 
 
 def _external_key(

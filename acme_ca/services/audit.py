@@ -6,12 +6,41 @@ from sqlalchemy import Connection, insert
 
 from acme_ca import clock
 from acme_ca.models.audit_event import AUDIT_EVENTS
+from acme_ca.models.authorization import Authorization
+from acme_ca.models.binding import Binding
 from acme_ca.models.prepared import Prepared
 
 _RECORD = Prepared(
     insert(AUDIT_EVENTS).inline(),
     [name for name in AUDIT_EVENTS.columns.keys() if name != "id"],  # noqa: SIM118 - columns are no dict
 )
+
+
+def authorized(connection: Connection, authorization: Authorization) -> None:
+    """Add the event that the proof of a workload decided an authorization."""
+    record(
+        connection,
+        authorization.environment,
+        f"authorization.{authorization.status}",
+        authorization.id,
+        account_id=authorization.account_id,
+        identifier=str(authorization.name),
+        challenge=authorization.challenge,
+        binding=authorization.binding_id,
+    )
+
+
+def bound(connection: Connection, binding: Binding) -> None:
+    """Add the event that an account speaks for a workload from now on."""
+    record(
+        connection,
+        binding.environment,
+        "workload.bound",
+        binding.id,
+        account_id=binding.account_id,
+        workload=binding.subject,
+        rule=f"{binding.rule}@{binding.policy_version}",
+    )
 
 
 def record(

@@ -44,6 +44,8 @@ def create(
         if bound is not None and bound.covered((name,)):
             authorization.prove_by(bound.binding, now)
         base.insert(connection, authorization)
+        if authorization.binding_id is not None:
+            audit.authorized(connection, authorization)
     return authorization, True
 
 

@@ -312,6 +312,8 @@ def _record(ca: Authority, claim: Claim, certificate: x509.Certificate) -> Order
             profile=line.profile,
             issuer=line.issuer_id,
             policy=line.policy_version,
+            binding=line.binding_id,
+            workload_rule=line.workload_rule,
         )
     metrics.CERTIFICATES_ISSUED.labels(order.environment, line.profile).inc()
     return order.view(clock.now(), ())

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Select, Table, delete, select
 
 from acme_ca import clock, identifiers, metrics
-from acme_ca.authority import Authority, Environment
+from acme_ca.authority import Authority, Bound, Environment
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
@@ -20,7 +20,8 @@ from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
-from acme_ca.problems import AlreadyReplaced, InvalidProfile, Malformed
+from acme_ca.problems import AlreadyReplaced, InvalidProfile, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
+from acme_ca.services import audit
 from acme_ca.workload import WORKLOAD_CHALLENGE
 
 PAGE = 100  # orders in one answer of the orders list
@@ -44,11 +45,16 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
     names = identifiers.parse_many(wish.identifiers, environment.settings.max_names)
     replaces = ari.parse(wish.replaces) if wish.replaces is not None else None
     now = clock.now()
-    bound = ca.bound(environment, signer.account_id, now)
+    bound, refused = _bound(ca, environment, signer, now)
     binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        decision = environment.decide(Applicant(account.id, account.eab_label), names, grant, covered)
+        applicant = Applicant(account.id, account.eab_label)
+        decision = (
+            environment.decide(applicant, names, grant, covered)
+            if refused is None
+            else _without_workload(environment, applicant, names, refused)
+        )
         profile = _profile(environment, decision, grant, wish, now)
         order_id = new_id()
         wanted = _Authorizations(environment, account.id, order_id, binding, covered, now)
@@ -132,6 +138,28 @@ def _delete_batch(ca: Authority, table: Table, ended: Select[str]) -> int:
     return len(batch)
 
 
+def _bound(
+    ca: Authority, environment: Environment, signer: Signer, now: datetime
+) -> tuple[Bound | None, Problem | None]:
+    """Return the workload that the account is bound to, or why it is not any more."""
+    try:
+        return ca.bound(environment, signer.account_id, now), None
+    except ServiceUnavailable:
+        raise
+    except Problem as refused:
+        return None, refused
+
+
+def _without_workload(
+    environment: Environment, applicant: Applicant, names: Sequence[Identifier], refused: Problem
+) -> Decision:
+    """Return what the rules alone allow; raises what refused the workload where it takes one."""
+    try:
+        return environment.policy.decide(applicant, names)
+    except RejectedIdentifier:
+        raise refused from None
+
+
 def _profile(environment: Environment, decision: Decision, grant: Grant | None, wish: Wish, now: datetime) -> str:
     """Return the profile's name; raises when it, or the validity asked for, is not to be had."""
     needs_uri = any(name.type == "uri" for name in decision.challenges)
@@ -174,6 +202,8 @@ class _Authorizations:
             if authorization is None:
                 authorization = self._new(name, challenges)
                 base.insert(connection, authorization)
+                if authorization.binding_id is not None:
+                    audit.authorized(connection, authorization)
             authorizations.append(authorization)
         return authorizations
 

@@ -23,7 +23,7 @@ from acme_ca.models.authorization import (
     AuthorizationStatus,
 )
 from acme_ca.models.binding import Binding
-from acme_ca.models.owner import claim_evidence, lock_subject
+from acme_ca.models.owner import adopt_waiting, claim_evidence, lock_subject
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import Contended, Malformed, NotFound, Problem, ServiceUnavailable
 from acme_ca.services import audit
@@ -59,7 +59,7 @@ def prove(
         authorization = owned(connection, Authorization, environment.name, signer.account_id, authorization_id)
     if WORKLOAD_CHALLENGE not in authorization.shown or environment.workloads is None:
         raise NotFound(f"authorization {authorization_id} has no challenge {WORKLOAD_CHALLENGE}")
-    if authorization.status_at(now) != "pending":
+    if not authorization.is_undecided(now):
         return authorization
     if proof is None:
         return _by_binding(ca, environment, signer, authorization, now)
@@ -79,15 +79,25 @@ def prove(
 def _by_binding(
     ca: Authority, environment: Environment, signer: Signer, authorization: Authorization, now: datetime
 ) -> Authorization:
+    _adopt(ca, environment, signer, now)
     bound = ca.bound(environment, signer.account_id, now)
     if bound is None:
         raise refusal("evidence_malformed", "the payload has no proof, and the account is bound to no workload")
     bound.grant.require_covers(authorization.name, bound.binding.subject)
     with ca.database.write() as connection:
-        acting_account(connection, environment.name, signer)
+        acting_account(connection, environment.name, signer, lock=True)
         fresh = base.get_one(connection, Authorization, authorization.id, lock=True)
-        _decide(connection, environment, fresh, bound.binding, now)
+        if fresh.is_undecided(now):
+            _decide(connection, environment, fresh, bound.binding, now)
     return fresh
+
+
+def _adopt(ca: Authority, environment: Environment, signer: Signer, now: datetime) -> None:
+    """Take what was proved for the account's key, now that the account itself asks for it."""
+    with ca.database.write(durable=True) as connection:
+        acting_account(connection, environment.name, signer, lock=True)
+        for binding in adopt_waiting(connection, environment.name, signer.thumbprint, signer.account_id, now):
+            audit.bound(connection, binding)
 
 
 def _accept(
@@ -101,9 +111,10 @@ def _accept(
     """Record whose the proof is, and make valid what it decides."""
     try:
         with ca.database.write(durable=True) as connection:
-            acting_account(connection, environment.name, signer)
+            # Locked, so that the account's key is not changed before what it owns is recorded.
+            acting_account(connection, environment.name, signer, lock=True)
             fresh = base.get_one(connection, Authorization, authorization.id, lock=True)
-            if fresh.status_at(now) != "pending":
+            if not fresh.is_undecided(now):
                 return fresh
             lock_subject(connection, environment.name, signer.thumbprint, proved.workload, now)
             claim_evidence(connection, environment.name, proved.proof, proved.workload, signer.thumbprint, now)
@@ -111,7 +122,7 @@ def _accept(
             base.insert(connection, binding)
             _audit_proof(connection, environment, signer, binding, proved)
             for one in (fresh, *_siblings(connection, fresh)):
-                if proved.grant.covers(one.name):
+                if proved.grant.covers(one.name) and one.is_undecided(now):
                     _decide(connection, environment, one, binding, now)
     except AlreadyThereError as error:  # the same token was shown at the same moment
         raise Contended from error
@@ -152,16 +163,7 @@ def _decide(
 ) -> None:
     authorization.prove_by(binding, now)
     base.update(connection, authorization)
-    audit.record(
-        connection,
-        environment.name,
-        f"authorization.{authorization.status}",
-        authorization.id,
-        account_id=authorization.account_id,
-        identifier=str(authorization.name),
-        challenge=WORKLOAD_CHALLENGE,
-        binding=binding.id,
-    )
+    audit.authorized(connection, authorization)
     metrics.VALIDATIONS.labels(environment.name, WORKLOAD_CHALLENGE, authorization.status).inc()
 
 

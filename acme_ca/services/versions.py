@@ -17,25 +17,44 @@ BUNDLE, POLICY, WORKLOAD_POLICY = "bundle", "policy", "workload-policy"
 
 
 def keep(ca: Authority) -> int:
-    """Add what is in force now and was not before; return how many versions are new."""
-    return sum(
+    """Add what came into force with this process's configuration; return how many versions are new.
+
+    Once for each configuration: a process that has yet to be restarted must not bring an older one back.
+    """
+    if ca.versions_kept:
+        return 0
+    new = sum(
         _keep(ca, environment.name, kind, document)[1]
         for environment in ca.environments.values()
         for kind, document in _in_force(environment)
     )
+    ca.versions_kept = True
+    return new
 
 
 def spiffe_bundle(ca: Authority, environment: Environment) -> dict[str, Any]:
-    """Return the environment's bundle with its sequence number, which grows with every change and never goes back."""
-    document = bundle.authorities(issuer.certificate for issuer in environment.issuers)
-    number, _ = _keep(ca, environment.name, BUNDLE, document)
-    return {**document, "spiffe_sequence": number}
+    """Return the environment's newest bundle, whichever process brought it.
+
+    Its sequence number grows with every change and never goes back.
+    """
+    with ca.database.read() as connection:
+        found = newest(connection, environment.name, BUNDLE)
+    if found is not None:
+        return {**found.document, "spiffe_sequence": found.number}
+    document = _bundle(environment)
+    return {**document, "spiffe_sequence": _keep(ca, environment.name, BUNDLE, document)[0]}
 
 
 def _in_force(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield POLICY, environment.policy.document()
     if environment.workloads is not None:
         yield WORKLOAD_POLICY, environment.workloads.document()
+    if environment.settings.trust_domain is not None:
+        yield BUNDLE, _bundle(environment)
+
+
+def _bundle(environment: Environment) -> Mapping[str, Any]:
+    return bundle.authorities(issuer.certificate for issuer in environment.issuers)
 
 
 def _keep(ca: Authority, environment: str, kind: str, document: Mapping[str, Any]) -> tuple[int, bool]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, or_
 
 from acme_ca import clock
 from acme_ca.authority import Authority, Environment
@@ -22,16 +22,17 @@ from acme_ca.models.account import Account
 from acme_ca.models.authorization import AUTHORIZATIONS, LIVE, Authorization
 from acme_ca.models.binding import BINDINGS, Binding
 from acme_ca.models.external_key import ExternalKey
-from acme_ca.models.owner import OWNERS, claim_evidence, lock_subject
+from acme_ca.models.owner import OWNERS, claim_evidence, free, free_instance, speaks_for
 from acme_ca.policy.grants import Grant
 from acme_ca.policy.workloads import WorkloadPolicy
-from acme_ca.problems import Contended, Malformed, NotFound
+from acme_ca.problems import Contended, Malformed, NotFound, Problem, ServiceUnavailable
 from acme_ca.services import audit
 from acme_ca.workload import Expected, Proof, Workload, refusal
 
 MAC_KEY_SIZE = 32  # bytes, for HS256
 KEY_LIFETIME = timedelta(minutes=10)  # of an external account key: long enough to start a client with it
 OPERATOR = "operator"  # the issuer of a workload that was admitted by hand
+KEYS_KEPT = timedelta(days=1)  # how long a key that can no longer be used is known, for whoever asks why
 KEPT = timedelta(days=30)  # how long an ended binding can still be looked at
 
 _ACCOUNT = base.select(
@@ -80,13 +81,18 @@ def exchange(ca: Authority, environment: Environment, wish: Wish, url: str) -> E
         raise Malformed("without an external account key (eab: false) an account_jkt is needed to bind to")
     now = clock.now()
     workload = environment.identify(wish.proof, Expected(environment.audience, url, wish.key_authorization), now)
-    grant = environment.workloads.grant(workload)
-    if grant.binding_ttl == 0:
-        raise refusal("no_policy", f"rule {grant.rule} is for the challenge alone: it has a binding_ttl of 0")
     try:
+        grant = environment.workloads.grant(workload)
+        if grant.binding_ttl == 0:
+            raise refusal("no_policy", f"rule {grant.rule} is for the challenge alone: it has a binding_ttl of 0")
         return _bind(ca, environment, wish, workload, grant, now)
     except AlreadyThereError as error:  # the same token was shown at the same moment
         raise Contended from error
+    except ServiceUnavailable:
+        raise
+    except Problem as problem:  # of a workload that was proved: what is no proof at all would fill the audit
+        _audit_refusal(ca, environment, workload, wish, problem)
+        raise
 
 
 def admit(
@@ -120,7 +126,7 @@ def admit(
         now=now,
         lifetime=timedelta(seconds=grant.binding_ttl) or lifetime,
     )
-    mac_key, kid, expires_at = secrets.token_bytes(MAC_KEY_SIZE), _new_kid(), now + lifetime
+    mac_key, kid, expires_at = secrets.token_bytes(MAC_KEY_SIZE), _new_kid(), min(now + lifetime, binding.expires_at)
     with database.write(durable=True) as connection:
         base.insert(connection, binding)
         base.insert(connection, _external_key(policy.environment, kid, mac_key, binding.id, now, expires_at))
@@ -174,6 +180,29 @@ def revoke(database: Database, environment: str, wanted: ColumnElement[bool], re
     return len(found)
 
 
+def release(database: Database, environment: str, wanted: ColumnElement[bool]) -> int:
+    """Let other account keys speak for the instances of all bindings that a condition finds; return how many may.
+
+    For a workload that lost its account key and cannot prove itself anew, since its instance belongs to that key.
+    """
+    found = base.select(Binding, BINDINGS.c.environment == environment, wanted)
+    released = 0
+    with database.write(durable=True) as connection:
+        for binding in base.find(connection, Binding, found):
+            if free_instance(connection, binding):
+                released += 1
+                audit.record(
+                    connection,
+                    environment,
+                    "workload.released",
+                    binding.id,
+                    account_id=binding.account_id,
+                    workload=binding.subject,
+                    instance=binding.instance,
+                )
+    return released
+
+
 def by_id(binding_id: str) -> ColumnElement[bool]:
     """Return the condition that finds one binding."""
     return BINDINGS.c.id == binding_id
@@ -199,8 +228,12 @@ def sweep(ca: Authority) -> int:
     now = clock.now()
     with ca.database.write() as connection:
         ended = connection.execute(delete(BINDINGS).where(BINDINGS.c.expires_at < now - KEPT)).rowcount
-        forgotten = connection.execute(delete(OWNERS).where(OWNERS.c.expires_at < now)).rowcount
-    return ended + forgotten
+        past = or_(OWNERS.c.expires_at < now, OWNERS.c.reserved_until < now)
+        forgotten = connection.execute(delete(OWNERS).where(past)).rowcount
+        keys = ExternalKey.table.c
+        spent = and_(keys.binding_id.is_not(None), keys.expires_at < now - KEYS_KEPT)
+        gone = connection.execute(delete(ExternalKey.table).where(spent)).rowcount
+    return ended + forgotten + gone
 
 
 def _bind(
@@ -211,9 +244,9 @@ def _bind(
     binding = _binding(environment, wish, workload, grant, now)
     expires_at = min(now + KEY_LIFETIME, binding.expires_at)
     with ca.database.write(durable=True) as connection:
-        claim_evidence(connection, environment.name, wish.proof, workload, wish.account_jkt or f"kid:{kid}", now)
-        if wish.account_jkt is not None:
-            lock_subject(connection, environment.name, wish.account_jkt, workload, now)
+        owner, reserved_until = (f"kid:{kid}", expires_at) if wish.account_jkt is None else (wish.account_jkt, None)
+        claim_evidence(connection, environment.name, wish.proof, workload, owner, now, reserved_until)
+        if wish.account_jkt is not None and speaks_for(connection, environment.name, wish.account_jkt, workload):
             binding.account_id = _account_id(connection, environment.name, wish.account_jkt)
         base.insert(connection, binding)
         if wish.key:
@@ -239,6 +272,21 @@ def _bind(
         binding=binding,
         grant=grant,
     )
+
+
+def _audit_refusal(ca: Authority, environment: Environment, workload: Workload, wish: Wish, problem: Problem) -> None:
+    with ca.database.write() as connection:
+        audit.record(
+            connection,
+            environment.name,
+            "workload.refused",
+            workload.subject,
+            provider=workload.provider,
+            instance=workload.instance,
+            account_jkt=wish.account_jkt,
+            evidence=wish.proof.sha256.hex(),
+            error=problem.document(),
+        )
 
 
 def _new_kid() -> str:
@@ -290,3 +338,4 @@ def _revoke_keys(connection: Connection, binding: Binding, now: datetime) -> Non
     for key in base.find(connection, ExternalKey, unused.with_for_update()):
         key.revoked_at = now
         base.update(connection, key)
+        free(connection, binding.environment, f"kid:{key.kid}")

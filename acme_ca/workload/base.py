@@ -89,7 +89,10 @@ class Proof:
 
     @property
     def sha256(self) -> bytes:
-        """The digest that stands for verified evidence in the records: of the token where it is one. 32 octets."""
+        """The digest that stands for verified evidence in the records, 32 octets.
+
+        Of a token it is that of what is signed: signatures can be changed into others that verify as well (ECDSA).
+        """
         return hashlib.sha256(_octets(self.evidence)).digest()
 
 
@@ -165,5 +168,5 @@ class Provider(BaseModel, ABC):
 
 
 def _octets(evidence: object) -> bytes:
-    text = evidence if isinstance(evidence, str) else json.dumps(evidence, sort_keys=True)
+    text = evidence.rpartition(".")[0] if isinstance(evidence, str) else json.dumps(evidence, sort_keys=True)
     return text.encode("utf-8", "surrogatepass")

@@ -1,10 +1,11 @@
 """Workload identity over HTTP, for clients that know ACME alone: nonce, exchange, SPIFFE bundle. §8 of the draft."""
 
+from functools import partial
+
 from flask import Flask
 
 from acme_ca.authority import Authority
-from acme_ca.workload_api import exchange
-from acme_ca.workload_api.bundle import Bundles
+from acme_ca.workload_api import bundle, exchange
 
 PREFIX = "/acme/<environment>/workload"
 
@@ -21,7 +22,7 @@ def install(app: Flask, ca: Authority) -> None:
 
 def install_bundle(app: Flask, ca: Authority, path: str) -> None:
     """Add the SPIFFE bundles of all environments at a path."""
-    app.add_url_rule(path, f"bundle {path}", Bundles(ca).show, methods=["GET"], provide_automatic_options=False)
+    app.add_url_rule(path, f"bundle {path}", partial(bundle.show, ca), methods=["GET"], provide_automatic_options=False)
 
 
 def install_status(app: Flask, ca: Authority) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.verification import PolicyBuilder, Store
 from spiffe import SpiffeId, TrustDomain, X509Bundle, X509Svid
 
+from acme_ca.config import Config
 from acme_ca.services import versions
 from tests.acme.conftest import MakeCa
 from tests.support import issuers
@@ -37,16 +38,28 @@ def test_the_bundle_has_the_issuers(ca: RunningCa, path: str) -> None:
 
 
 def test_the_number_grows_with_each_change_and_is_the_same_in_every_process(
-    make_ca: MakeCa, settings: dict[str, Any]
+    make_ca: MakeCa, settings: dict[str, Any], ca_settings: Config
 ) -> None:
     first, second = make_ca(**settings), make_ca(**settings)
-    for ca, number in ((first, 1), (second, 1), (first, 1)):
-        assert versions.spiffe_bundle(ca.authority, ca.authority.environments["test"])["spiffe_sequence"] == number
-    prod = first.authority.environments["prod"]
-    moved = first.authority.environments["test"]
-    changed = type(moved)(**{**moved.__dict__, "issuers": (*moved.issuers, *prod.issuers)})
-    assert versions.spiffe_bundle(first.authority, changed)["spiffe_sequence"] == 2
-    assert versions.spiffe_bundle(first.authority, moved)["spiffe_sequence"] == 3
+    for ca in (first, second, first):
+        versions.keep(ca.authority)
+        assert sequence(ca) == 1
+    issuers_ = (*ca_settings.environment["test"].issuer, *ca_settings.environment["prod"].issuer)
+    changed = make_ca(**settings, issuer=issuers_)
+    assert sequence(changed) == 1  # what is shown is what was brought into force
+    versions.keep(changed.authority)
+    for ca in (changed, first):  # also by a process that was not restarted yet, and which brings nothing back
+        versions.keep(ca.authority)
+        assert sequence(ca) == 2
+        assert len((ca.app.test_client().get("/acme/test/bundle").json or {})["keys"]) == 2
+    back = make_ca(**settings)
+    versions.keep(back.authority)
+    assert sequence(back) == 3
+
+
+def sequence(ca: RunningCa) -> int:
+    found = ca.app.test_client().get("/acme/test/bundle").json or {}
+    return int(found["spiffe_sequence"])
 
 
 def test_an_environment_without_a_trust_domain_has_none(ca: RunningCa) -> None:
@@ -55,7 +68,7 @@ def test_an_environment_without_a_trust_domain_has_none(ca: RunningCa) -> None:
 
 
 def test_policies_are_kept_by_version(ca: RunningCa) -> None:
-    assert versions.keep(ca.authority) == 4  # three environments, and the workloads of one
+    assert versions.keep(ca.authority) == 5  # three environments, and the workloads and the bundle of one
     assert versions.keep(ca.authority) == 0
 
 

@@ -299,8 +299,10 @@ def test_a_long_binding_ends_with_the_pod(
 
         api.objects.clear()
 
-        refusal = body_of(client.post(client.url("newOrder"), {"identifiers": [{"type": "dns", "value": NAME}]}))
+        names = [{"type": "uri", "value": SPIFFE_ID}, {"type": "dns", "value": NAME}]
+        refusal = body_of(client.post(client.url("newOrder"), {"identifiers": names}))
         assert refusal["workloadError"] == "subject_gone"
+        assert client.order([NAME])[1]["status"] == "pending"  # as for anybody, by what the rules allow
         assert refused(ca, cluster.token(issuers.kubernetes(AUDIENCE, jti="x"))) in (
             "subject_gone",
             "evidence_replayed",

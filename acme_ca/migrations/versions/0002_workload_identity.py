@@ -88,6 +88,7 @@ def _workload_owners() -> None:
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("first_seen_at", UtcDateTime(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=True),
+        sa.Column("reserved_until", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_workload_owners")),
     )
     op.create_index("ix_workload_owners_owner", "workload_owners", ["owner"], unique=False)
