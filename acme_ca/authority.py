@@ -23,7 +23,7 @@ from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
 from acme_ca.policy.engine import Applicant, Decision, Policy
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
-from acme_ca.problems import ServiceUnavailable
+from acme_ca.problems import InvalidProfile, ServiceUnavailable
 from acme_ca.processes import Processes
 from acme_ca.spent_nonces import SpentNonces, spent_nonces
 from acme_ca.workload import Expected, Proof, Provider, Workload, refusal
@@ -93,6 +93,23 @@ class Environment:
         others = tuple(name for name in names if name not in covered)
         decision = self.policy.decide_for_workload(grant, tuple(covered))
         return decision.together_with(self.policy.decide(applicant, others)) if others else decision
+
+    def profile_for(self, decision: Decision, grant: Grant | None, requested: str | None, *, carries_uri: bool) -> str:
+        """Return the profile of an order: the requested one, or the default one, unless its workload needs another.
+
+        Raises InvalidProfile when the decision does not allow it, or a SPIFFE ID is wanted that it cannot carry.
+        """
+        carrying = [name for name, profile in self.profiles.items() if profile.may_carry_uri]
+        name = self.settings.default_profile if requested is None else requested
+        if requested is None and (grant is not None or carries_uri):
+            preferred = (name, *((grant and grant.profiles) or ()), *self.profiles)
+            suitable = decision.profiles.intersection(carrying) if carries_uri else decision.profiles
+            name = next((profile for profile in preferred if profile in suitable), name)
+        self.policy.check_profile(decision, name)
+        if carries_uri and name not in carrying:
+            known = ", ".join(carrying) or "none of this environment"
+            raise InvalidProfile(f"profile {name} carries no SPIFFE ID; these do: {known}")
+        return name
 
     @property
     def reuses(self) -> bool:

@@ -168,7 +168,7 @@ class Database:
         try:
             driver.execute(begin)
         except self._driver.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:  # of its extended codes too
                 raise
             with baton.aside():
                 driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
@@ -185,6 +185,8 @@ class Database:
         engine = create_engine(self.url, poolclass=NullPool, hide_parameters=True, connect_args=options)
         with self._translated(), self._turn, engine.begin() as connection:
             if is_sqlite:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # kept in the file; needs it for itself
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
@@ -243,13 +245,11 @@ def _sqlite_engine(url: URL, *, synchronous: str, busy_timeout: int) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT}",
-            "journal_mode=WAL",
-            f"synchronous={synchronous}",
-            "foreign_keys=ON",
-            f"busy_timeout={busy_timeout}",
-        ):
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+        # It stays so once it is set. To set it again needs a lock that is not waited for.
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            connection.execute("PRAGMA journal_mode=WAL")
+        for pragma in (f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={busy_timeout}"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine

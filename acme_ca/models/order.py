@@ -41,6 +41,7 @@ class Order(Owned):
     """A request for one certificate. `due_at` is when a finalize claimed by a process that died is taken over.
 
     `identifiers` are in the client's order, `not_before` and `not_after` as requested, `replaces` is an ARI identifier.
+    `profile` is the one that the client named (`requested_profile`), or until finalize the likeliest one.
     """
 
     id: str = field(default_factory=new_id)
@@ -60,6 +61,7 @@ class Order(Owned):
     csr: bytes | None = None
     certificate_id: str | None = None
     error: dict[str, Any] | None = None
+    requested_profile: str | None = None
 
     @property
     def names(self) -> tuple[Identifier, ...]:

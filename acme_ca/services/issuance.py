@@ -129,10 +129,11 @@ def _claim(
     proved = tuple(authorization.name for authorization in authorizations if authorization.binding_id is not None)
     decision = environment.decide(Applicant(account.id, account.eab_label), order.names, grant, proved)
     _check_proofs(decision, authorizations)
-    environment.policy.check_profile(decision, order.profile)
+    wanted = _wanted_uris(order, csr, grant)
+    order.profile = environment.profile_for(decision, grant, order.requested_profile, carries_uri=bool(wanted))
     profile = environment.profiles[order.profile]
     names = tuple(name for name in order.names if name.type != "uri")
-    uris = _uris(profile, order, csr, grant)
+    uris = wanted or _added_uris(profile, grant)
     requests.check_names(csr, names, uris)
     _check_key(connection, environment, decision, account, order, csr)
     not_before, not_after = validity(
@@ -183,19 +184,18 @@ def _workload(
     return binding, grant
 
 
-def _uris(profile: Profile, order: Order, csr: Csr, grant: Grant | None) -> tuple[str, ...]:
-    """Return the SPIFFE ID of the certificate: the one ordered, or asked for by the CSR, or always added; at most one.
-
-    The CSR's must be, octet for octet, one that policy grants.
-    """
+def _wanted_uris(order: Order, csr: Csr, grant: Grant | None) -> tuple[str, ...]:
+    """Return the SPIFFE ID that the order names, or else the CSR, if policy grants just that one; at most one."""
     ordered = [name.value for name in order.names if name.type == "uri"]
     granted = [uri for uri in csr.uris if grant is not None and grant.allows_uri(uri)]
-    wanted = ordered or granted[:1]
-    if wanted and not profile.may_carry_uri:
-        raise BadCsr(f"profile {order.profile} carries no SPIFFE ID; order with one that does, such as workload-1h")
-    if not wanted and grant is not None and grant.add == "always" and profile.may_carry_uri and grant.spiffe_id:
-        return (grant.spiffe_id,)
-    return tuple(wanted)
+    return tuple(ordered or granted[:1])
+
+
+def _added_uris(profile: Profile, grant: Grant | None) -> tuple[str, ...]:
+    """Return the SPIFFE ID that the rule always adds, where the profile carries one."""
+    if grant is None or grant.add != "always" or grant.spiffe_id is None or not profile.may_carry_uri:
+        return ()
+    return (grant.spiffe_id,)
 
 
 def _check_proofs(decision: Decision, authorizations: Sequence[Authorization]) -> None:

@@ -20,7 +20,7 @@ from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
-from acme_ca.problems import AlreadyReplaced, InvalidProfile, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
+from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
 from acme_ca.services import audit
 from acme_ca.workload import WORKLOAD_CHALLENGE
 
@@ -67,6 +67,7 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
             identifiers=[name.wire() for name in names],
             authorization_ids=[authorization.id for authorization in authorizations],
             profile=profile,
+            requested_profile=wish.profile,
             not_before=wish.not_before,
             not_after=wish.not_after,
             replaces=wish.replaces if replaced else None,
@@ -162,23 +163,10 @@ def _without_workload(
 
 def _profile(environment: Environment, decision: Decision, grant: Grant | None, wish: Wish, now: datetime) -> str:
     """Return the profile's name; raises when it, or the validity asked for, is not to be had."""
-    needs_uri = any(name.type == "uri" for name in decision.challenges)
-    name = wish.profile if wish.profile is not None else _suitable(environment, decision, grant, needs_uri=needs_uri)
-    environment.policy.check_profile(decision, name)
-    if needs_uri and not environment.profiles[name].may_carry_uri:
-        raise InvalidProfile(f"profile {name} carries no SPIFFE ID; order with one that does, such as workload-1h")
+    carries_uri = any(name.type == "uri" for name in decision.challenges)
+    name = environment.profile_for(decision, grant, wish.profile, carries_uri=carries_uri)
     validity(environment.profiles[name], now, decision.max_lifetime, wish.not_before, wish.not_after)
     return name
-
-
-def _suitable(environment: Environment, decision: Decision, grant: Grant | None, *, needs_uri: bool) -> str:
-    """Return the profile of an order that names none: the default one, unless a workload needs or may have others."""
-    default = environment.settings.default_profile
-    preferred = (default, *((grant and grant.profiles) or ()), *environment.profiles)
-    for name in preferred if needs_uri or grant is not None else ():
-        if name in decision.profiles and (environment.profiles[name].may_carry_uri or not needs_uri):
-            return name
-    return default
 
 
 @dataclass(frozen=True, slots=True)

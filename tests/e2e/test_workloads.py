@@ -110,17 +110,20 @@ def test_a_key_is_bound_before_its_account_is_there(cluster: Cluster, new_home: 
     check(service, issued, tmp_path)
 
 
-def test_an_account_that_is_there_is_bound(cluster: Cluster, new_home: Path, tmp_path: Path) -> None:
-    service = cluster.service("library-by-key")
+def test_a_binding_is_refreshed_by_naming_the_account_key(cluster: Cluster, new_home: Path, tmp_path: Path) -> None:
+    service = cluster.service("library-refreshes", bound=True)
+    client, wish = Library(cluster.ca, new_home, service.new_eab()), wish_for(Library, service)
+    before = client.issue(wish).serial
+    service.bind(thumbprint(client.key))
     with no_challenge_posted(cluster):
-        issued = issue_by_key(service, new_home)
-    check(service, issued, tmp_path)
+        renewed = client.renew(wish)
+    assert renewed.serial != before
+    check(service, renewed, tmp_path)
 
 
-def issue_by_key(service: Service, home: Path) -> Issued:
-    """Register an account by the library, bind it, and get a certificate."""
+def issue_by_library(service: Service, home: Path) -> Issued:
+    """Get a certificate by the library, whose account key is bound before its account is there."""
     client = Library(service.cluster.ca, home)
-    assert client.client.net.account is not None
     service.bind(thumbprint(client.key))
     return client.issue(wish_for(Library, service))
 
@@ -177,8 +180,8 @@ def test_two_workloads_know_each_other(
 ) -> None:
     called = cluster.service(f"called-{trust.__name__.replace('_', '-')}")
     caller = cluster.service(f"caller-{trust.__name__.replace('_', '-')}")
-    server = mutual(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), issue_by_key(called, tmp_path / "called"))
-    client = mutual(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), issue_by_key(caller, tmp_path / "caller"))
+    server = mutual(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), issue_by_library(called, tmp_path / "called"))
+    client = mutual(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), issue_by_library(caller, tmp_path / "caller"))
     for context in (server, client):
         trust(cluster, context)
 
@@ -217,7 +220,7 @@ def identity_of(tls: ssl.SSLSocket) -> str:
 
 def test_the_chain_and_its_key_are_an_x509_svid(cluster: Cluster, new_home: Path) -> None:
     service = cluster.service("svid")
-    issued = issue_by_key(service, new_home)
+    issued = issue_by_library(service, new_home)
     svid = X509Svid.parse(issued.chain.read_bytes(), issued.key.read_bytes())
     assert svid.spiffe_id == SpiffeId(service.spiffe_id)
     assert [svid.leaf, *svid.cert_chain[1:]] == issued.certificates()

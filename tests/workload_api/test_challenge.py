@@ -264,3 +264,22 @@ def test_a_profile_that_left_the_configuration_is_refused_at_finalize(
     client.app = make_ca(**settings | {"workload": rules, "profiles": ("server-1h",)}).app
     refused = client.finalize(client.get(url), make_csr([NAME]))
     assert (refused.status_code, body_of(refused)["type"].rpartition(":")[2]) == (400, "invalidProfile")
+
+
+def test_an_order_that_names_no_profile_gets_one_of_the_rule(client: AcmeClient, cluster: TokenIssuer) -> None:
+    url, made = order(client, DNS)
+    assert made["profile"] == "server-1h"
+    token = cluster.token(issuers.kubernetes(AUDIENCE))
+    client.ok(offered(client, made["authorizations"][0])["url"], jwt(token))
+    leaf = issue(client, url, [NAME])
+    assert client.get(url)["profile"] == "workload-1h"
+    assert names_of(leaf) == ([SPIFFE_ID], [NAME])
+
+
+def test_an_order_that_names_its_profile_gets_no_other(client: AcmeClient, cluster: TokenIssuer) -> None:
+    url, made = order(client, DNS, profile="server-1h")
+    token = cluster.token(issuers.kubernetes(AUDIENCE))
+    client.ok(offered(client, made["authorizations"][0])["url"], jwt(token))
+    refused = body_of(client.finalize(client.get(url), make_csr([NAME])))
+    assert refused["type"].endswith(":invalidProfile")
+    assert "workload-1h" in refused["detail"]

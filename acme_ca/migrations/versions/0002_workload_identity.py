@@ -16,6 +16,7 @@ COLUMNS = (
     ("certificates", "binding_id"),
     ("certificates", "workload_rule"),
     ("external_keys", "binding_id"),
+    ("orders", "requested_profile"),
 )
 PARTIAL_INDEXES = (
     ("ix_authorizations_group", "authorizations", "group_id"),

@@ -38,17 +38,20 @@ class Library(Client):
         "tls-alpn-01": "taken out of it",
         "dns-persist-01": "not implemented",
     }
-    key: JWK
 
     @classmethod
     def version(cls) -> str:
         return version("acme")
 
     @cached_property
+    def key(self) -> JWK:
+        """Make the account key."""
+        return JWKRSA(key=rsa.generate_private_key(65537, 2048))
+
+    @cached_property
     def client(self) -> ClientV2:
         """Register an account with an RSA key, as certbot does."""
         self.home.mkdir(parents=True, exist_ok=True)
-        self.key = JWKRSA(key=rsa.generate_private_key(65537, 2048))
         network = ClientNetwork(self.key, verify_ssl=str(self.ca.root))  # type: ignore[arg-type]  # requests takes a path
         client = ClientV2(ClientV2.get_directory(self.directory, network), network)
         binding = None
