@@ -81,6 +81,8 @@ def _domain_name(name: str) -> str:
 
 
 def _trust_domain(name: str) -> str:
+    if not name or name.startswith(identifiers.SPIFFE):
+        raise ValueError(f"expected the name of a trust domain alone, such as prod.corp.example, not {name!r}")
     try:
         found = identifiers.parse_spiffe_id(f"{identifiers.SPIFFE}{name}")
     except Problem as problem:

@@ -19,6 +19,7 @@ Location = tuple[str | int, ...]
 """The way to a setting from the top of the file: names of settings and positions in lists."""
 
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_TAG_MISTAKES = ("union_tag_invalid", "union_tag_not_found")  # they stand at the table, and are about one setting of it
 _BARE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PRIVATE = ("password", "passphrase", "secret", "pin", "token")  # endings of settings whose value is never repeated
 _CLOSE = 0.65  # difflib's ratio from which on a misspelling is likelier than another word
@@ -114,6 +115,8 @@ def explain(error: ValidationError, data: Mapping[str, Any], schema: Mapping[str
     reasons: dict[Location, list[str]] = {}
     for detail in _causes(error):
         location = _in_document(detail, data)
+        if detail["type"] in _TAG_MISTAKES:
+            location += (str(detail.get("ctx", {})["discriminator"]).strip("'"),)
         reason = _reason(detail, location, schema)
         if reason not in reasons.setdefault(location, []):
             reasons[location].append(reason)
@@ -169,7 +172,10 @@ def _in_document(detail: ErrorDetails, data: Any) -> Location:  # noqa: ANN401 -
     location: Location = ()
     for number, part in enumerate(detail["loc"], 1):
         if isinstance(data, dict) and part in data:
-            data = data[str(part)]
+            below, after = data[str(part)], detail["loc"][number : number + 1]
+            if not isinstance(below, dict | list) and after and after[0] in data:
+                continue  # the tag of this table has the name of one of its settings
+            data = below
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
         elif number < len(detail["loc"]) or detail["type"] != "missing":
@@ -180,9 +186,15 @@ def _in_document(detail: ErrorDetails, data: Any) -> Location:  # noqa: ANN401 -
 
 def _reason(detail: ErrorDetails, location: Location, schema: Mapping[str, Any]) -> str:
     if detail["type"] == "extra_forbidden":
-        return f"there is no such setting; {did_you_mean(str(location[-1]), _known_settings(schema, location[:-1]))}"
-    if detail["type"] == "missing":
+        seen = str(location[-1])
+        known = [name for name in _known_settings(schema, location[:-1]) if name != seen]  # of another kind of table
+        return f"there is no such setting; {did_you_mean(seen, known)}"
+    if detail["type"] in {"missing", "union_tag_not_found"}:
         return "is missing and has no default"
+    if detail["type"] == "union_tag_invalid":
+        tags = str(detail.get("ctx", {})["expected_tags"]).replace("'", "").split(", ")
+        tag = str(detail.get("ctx", {})["tag"])
+        return f"there is no kind {_shown(tag)}; {did_you_mean(tag, tags)}"
     message = detail["msg"]
     for theirs, ours in _WORDING:
         message = message.replace(theirs, ours)

@@ -40,6 +40,10 @@ def mistakes(text: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
+def oidc(jwks: str) -> str:
+    return f'provider = [{{ name = "a", type = "oidc", issuer = "https://a.example", jwks = {jwks} }}]'
+
+
 def one(text: str) -> str:
     (mistake,) = mistakes(text)
     return mistake.removeprefix("acme-ca.toml:")
@@ -184,6 +188,32 @@ def test_a_mistake_is_named_with_its_line(seen: str, instead: str, expected: str
             "policy[0].challenges[0]: 'dns-persist-01' is not among the challenges of this environment",
         ),
         ('policy = [{ name = "a", dsn = [] }]', "policy[0].dsn: there is no such setting; did you mean 'dns'?"),
+        (
+            'trust_domain = "spiffe://prod.example"',
+            "trust_domain: expected the name of a trust domain alone, such as prod.corp.example, not 'spiffe://",
+        ),
+        ('trust_domain = ""', "trust_domain: expected the name of a trust domain alone"),
+        (
+            'provider = [{ name = "a", type = "kubernets", issuer = "https://a.example" }]',
+            "provider[0].type: there is no kind 'kubernets'; did you mean 'kubernetes'?",
+        ),
+        ('provider = [{ name = "a" }]', "provider[0].type: is missing and has no default"),
+        (
+            oidc('{ url = "https://a.example/" }'),
+            "provider[0].jwks.source: is missing and has no default",
+        ),
+        (
+            oidc('{ source = "uri", url = "https://a.example/" }'),
+            "provider[0].jwks.source: there is no kind 'uri'; did you mean 'url'?",
+        ),
+        (
+            oidc('{ source = "url", url = "https://a.example/", file = "keys.json" }'),
+            "provider[0].jwks.file: there is no such setting; ",
+        ),
+        (
+            oidc('{ source = "url", url = "http://a.example/" }'),
+            "provider[0].jwks.url: ",
+        ),
     ],
 )
 def test_a_mistake_in_an_environment_is_named_with_its_line(setting: str, expected: str) -> None:
