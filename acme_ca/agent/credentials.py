@@ -24,7 +24,7 @@ from acme_ca.agent.transport import Answer, Transport
 POP_TYPE = "acme-workload-pop+jws"
 COMMAND_SECONDS = 60
 PLATFORM_SECONDS = 10.0
-MAX_TOKEN = 32 * 1024  # octets, as the server reads
+MAX_TOKEN = 16 * 1024  # octets, as the server takes
 GCP_HOST = "metadata.google.internal"
 AUDIENCE_VARIABLE = "ACME_WORKLOAD_AUDIENCE"
 STATIC_AUDIENCE_VARIABLE = "ACME_WORKLOAD_STATIC_AUDIENCE"

@@ -18,11 +18,12 @@ from xml.parsers import expat
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from acme_ca import https
 from acme_ca.clock import rfc3339
 from acme_ca.jose.encoding import shown
 from acme_ca.problems import Problem
 from acme_ca.secret import anchored
-from acme_ca.workload import aws_request, fetch
+from acme_ca.workload import aws_request
 from acme_ca.workload.aws_request import BINDING, BODY, Request
 from acme_ca.workload.base import LEEWAY, Expected, Format, Proof, Provider, Workload, refusal
 from acme_ca.workload.jwks import HttpsUrl
@@ -91,10 +92,10 @@ class AwsSigV4(Provider):
         return not self.regions or region in self.regions
 
     def _ask(self, request: Request) -> _Caller:
-        endpoint = fetch.Endpoint(self.endpoint or request.url, self.ca_file, self.timeout)
+        endpoint = https.Endpoint(self.endpoint or request.url, self.ca_file, self.timeout)
         try:
-            answer = fetch.request(endpoint, "POST", BODY.encode(), {**request.headers, "Accept": "text/xml"})
-        except fetch.FetchFailedError as error:
+            answer = https.request(endpoint, "POST", BODY.encode(), {**request.headers, "Accept": "text/xml"})
+        except https.FetchFailedError as error:
             raise refusal("provider_unavailable", f"AWS STS cannot be asked about the proof: {error}") from error
         if answer.status != _OK:
             raise _refused(answer.status, _elements(answer.body).get("ErrorResponse/Error/Code", ""))

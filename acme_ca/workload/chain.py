@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from acme_ca.clock import rfc3339
+from acme_ca.https import MAX_BODY, FetchFailedError
 from acme_ca.jose.encoding import shown
 from acme_ca.problems import Problem
 from acme_ca.workload.base import LEEWAY, refusal
-from acme_ca.workload.fetch import MAX_BODY, FetchFailedError
 
 MAX_PATH = 8  # certificates between the leaf and the anchor, whoever sends them
 

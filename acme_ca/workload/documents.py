@@ -12,8 +12,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from acme_ca.https import FetchFailedError
 from acme_ca.workload.base import refusal
-from acme_ca.workload.fetch import FetchFailedError
 
 RENEWAL_GAP = 30.0  # seconds between two requests that unknown names provoke: anybody can make them up
 PAUSE = 5.0  # seconds after a failure in which nobody asks again

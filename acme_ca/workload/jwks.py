@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from acme_ca import https
+from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.jose import jwk_from_json
 from acme_ca.problems import Malformed, Problem
 from acme_ca.secret import Secret, SecretUnavailableError, anchored
-from acme_ca.workload import fetch
 from acme_ca.workload.documents import Document, Documents, Origin
-from acme_ca.workload.fetch import Endpoint, FetchFailedError
 from acme_ca.workload.jwt import Key
 
 DAY = 86400
@@ -78,7 +78,7 @@ class Discovery(_Fetched):
 
     def _load(self, issuer: str) -> Keys:
         url = issuer.removesuffix("/") + "/.well-known/openid-configuration"
-        found = fetch.get_json(self.at(url))
+        found = https.get_json(self.at(url))
         if not isinstance(found, dict) or found.get("issuer") != issuer:
             said = found.get("issuer") if isinstance(found, dict) else found
             raise FetchFailedError(f"{url} is the configuration of {_excerpt(said)}; expected issuer {issuer}")
@@ -137,7 +137,7 @@ class File(_Source):
     def _load(self) -> Keys:
         try:
             with self.file.open("rb") as file:
-                return _usable(fetch.parse_json(file.read(fetch.MAX_BODY)), str(self.file))
+                return _usable(https.parse_json(file.read(https.MAX_BODY)), str(self.file))
         except OSError as error:
             raise FetchFailedError(f"the keys in {self.file} cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -201,7 +201,7 @@ def bearer(token: Secret | None) -> dict[str, str]:
 
 
 def _keys_at(endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> Keys:
-    return _usable(fetch.get_json(endpoint, headers), endpoint.url)
+    return _usable(https.get_json(endpoint, headers), endpoint.url)
 
 
 def _usable(document: object, place: str) -> Keys:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import StrictBool, model_validator
 
+from acme_ca.https import FetchFailedError
 from acme_ca.jose.encoding import shown
 from acme_ca.workload.base import BindingMode, Expected, Proof, Workload, refusal
-from acme_ca.workload.fetch import FetchFailedError
 from acme_ca.workload.kubernetes_api import Identity, KubernetesApi
 from acme_ca.workload.tokens import Text, TokenProvider, Verified, cleaned, is_text
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from acme_ca import https
+from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.jose.encoding import shown
 from acme_ca.secret import Secret
-from acme_ca.workload import fetch
 from acme_ca.workload.base import refusal
-from acme_ca.workload.fetch import Endpoint, FetchFailedError
 from acme_ca.workload.jwks import AnchoredPath, HttpsUrl, bearer
 
 _POD_UID = "authentication.kubernetes.io/pod-uid"
@@ -77,7 +77,7 @@ class KubernetesApi(BaseModel):
     def has(self, kind: Literal["serviceaccounts", "pods"], namespace: str, name: str, uid: object) -> bool:
         """Tell whether an object is there, and the same one if its `uid` is known; raises FetchFailedError."""
         endpoint = self._at(f"/api/v1/namespaces/{namespace}/{kind}/{name}")
-        answer = fetch.request(endpoint, headers={"Accept": _METADATA_ONLY, **bearer(self.token)})
+        answer = https.request(endpoint, headers={"Accept": _METADATA_ONLY, **bearer(self.token)})
         if answer.status == _GONE:
             return False
         found = _object(_content(endpoint, answer), "metadata").get("uid")
@@ -88,7 +88,7 @@ class KubernetesApi(BaseModel):
         body = json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}).encode()
         endpoint = self._at("/apis/authentication.k8s.io/v1/tokenreviews")
         headers = {"Content-Type": "application/json", **bearer(self.token)}
-        content = _content(endpoint, fetch.request(endpoint, "POST", body, headers))
+        content = _content(endpoint, https.request(endpoint, "POST", body, headers))
         if not isinstance(status := content.get("status"), dict):
             raise FetchFailedError(f"{endpoint.url} answered without the status of a TokenReview")
         return status
@@ -106,12 +106,12 @@ def _check_user(user: Mapping[str, Any], identity: Identity) -> None:
         raise refusal("subject_gone", detail)
 
 
-def _content(endpoint: Endpoint, answer: fetch.Response) -> Mapping[str, Any]:
+def _content(endpoint: Endpoint, answer: https.Response) -> Mapping[str, Any]:
     if answer.status not in _DONE:
         hint = "; check its token and role" if answer.status in {401, 403} else ""
         raise FetchFailedError(f"{endpoint.url} answered with status {answer.status}{hint}")
     try:
-        content = fetch.parse_json(answer.body)
+        content = https.parse_json(answer.body)
     except ValueError as error:
         raise FetchFailedError(f"{endpoint.url} answered with what is not JSON: {error}") from error
     if not isinstance(content, dict):

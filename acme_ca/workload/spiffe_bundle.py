@@ -12,13 +12,14 @@ from typing import Annotated, Literal, TypeAlias
 from cryptography import x509
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from acme_ca import https
+from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.identifiers import SPIFFE
 from acme_ca.jose.encoding import shown
 from acme_ca.problems import Problem
 from acme_ca.secret import anchored
-from acme_ca.workload import chain, fetch
+from acme_ca.workload import chain
 from acme_ca.workload.documents import Document, Documents, Origin
-from acme_ca.workload.fetch import Endpoint, FetchFailedError
 from acme_ca.workload.jwks import HttpsUrl, parse_keys
 from acme_ca.workload.jwt import Key
 
@@ -79,7 +80,7 @@ class WebBundle(_Place):
         return documents.at((self, trust_domain), origin)
 
     def _load(self, trust_domain: str) -> Bundle:
-        found = fetch.get_json(Endpoint(self.url, self.ca_file, self.timeout))
+        found = https.get_json(Endpoint(self.url, self.ca_file, self.timeout))
         return parse_bundle(found, trust_domain, self.url)
 
 
@@ -96,7 +97,7 @@ class FileBundle(_Place):
 
     def _load(self, trust_domain: str) -> Bundle:
         try:
-            found = fetch.parse_json(chain.read_file(self.file))
+            found = https.parse_json(chain.read_file(self.file))
         except ValueError as error:
             raise FetchFailedError(f"the bundle in {self.file} is not JSON: {error}") from error
         return parse_bundle(found, trust_domain, str(self.file))

@@ -97,11 +97,11 @@ class TestEab:
 
     def test_binds_an_account_without_a_key(self, home: Home, machine: tuple[Path, Path]) -> None:
         account = Account(home.acme(), AccountKey(new_key()))
-        account.register()
         files = ("--x5c-cert", machine[0], "--x5c-key", machine[1], "--provider", "machines")
         server = ("--server", home.directory(), "--ca-file", home.server.root)
         jkt = ("--account-jkt", account.key.jwk.thumbprint, "--no-key", "--output", "json")
         assert "kid" not in json.loads(call("eab", *server, *files, *jkt))
+        account.register()
         names = {"identifiers": [{"type": "dns", "value": MACHINE}]}
         assert account.create(account.server.directory.new_order, names, Order, "newOrder")[1].status == "ready"
 

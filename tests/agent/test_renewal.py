@@ -21,7 +21,8 @@ from acme_ca.agent.messages import Authorization, Bundle, BundleKey, Directory, 
 from acme_ca.agent.outlets import Socket
 from acme_ca.agent.proofs import external_binding, workload_challenge
 from acme_ca.agent.spiffe_socket import Current
-from acme_ca.agent.transport import MAX_BODY, Answer, Transport, origin
+from acme_ca.agent.transport import Answer, Transport, origin
+from acme_ca.https import MAX_BODY
 from tests.support import https_api
 from tests.support.https_api import Fault
 from tests.support.pop import Authority, der64
@@ -168,7 +169,7 @@ FAULTS: tuple[tuple[Fault, str], ...] = (
     ("empty", "not JSON"),
     ("cut", "gave no answer"),
     ("silent", "gave no answer"),
-    ("drip", "did not end its answer in time"),
+    ("drip", "gave no answer: it took too long"),
 )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from acme_ca.https import FetchFailedError
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.workload.documents import PAUSE, RENEWAL_GAP, Document, Documents, Origin
-from acme_ca.workload.fetch import FetchFailedError
 from tests.workload.proofs import refused
 
 REFRESH, MAX_STALE = 300.0, 3600.0

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import TypeAdapter, ValidationError
 
+from acme_ca.https import FetchFailedError
 from acme_ca.workload.documents import PAUSE, Documents
-from acme_ca.workload.fetch import FetchFailedError
 from acme_ca.workload.jwks import AnyJwks, Discovery, Keys, keys_for, parse_keys
 from tests.support import https_api
 from tests.support.https_api import Fault

@@ -1,4 +1,4 @@
-"""Bounded HTTPS requests to what the operator configured; nothing is ever fetched because a proof says so.
+"""Bounded HTTPS requests to what the operator configured: providers of workload identity, or by the agent the CA.
 
 No redirects, no proxies of the environment, no cookies, no retries, one deadline and one limit of size for each
 request. Connections are kept alive; a child process makes its own.
@@ -39,12 +39,14 @@ class FetchFailedError(Exception):
 class Endpoint:
     """An https URL. `ca_file` is a PEM file of roots in place of the system's; `timeout` seconds end a request.
 
-    Only the search for the server's address, and each further address that does not answer, comes on top.
+    Only the search for the server's address, and each further address that does not answer, comes on top. With `plain`
+    the URL may be an http one, of a server on this machine.
     """
 
     url: str
     ca_file: Path | None = None
     timeout: float = 5.0
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,17 @@ def request(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Send a request and return the answer, redirects and errors included; raises FetchFailedError for none."""
-    parts = urlsplit(endpoint.url)
-    if parts.scheme != "https" or not parts.hostname:
+    try:
+        parts = urlsplit(endpoint.url)
+        port = parts.port
+    except ValueError as error:
+        raise FetchFailedError(f"{endpoint.url} was not asked: {error}") from error
+    if parts.scheme not in ({"http", "https"} if endpoint.plain else {"https"}) or not parts.hostname:
         raise FetchFailedError(f"{endpoint.url} was not asked: it is no https URL")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     _now_until.deadline = time.monotonic() + endpoint.timeout
     try:
-        pool = _pool(parts.hostname, parts.port or 443, endpoint.ca_file)
+        pool = _pool(parts.scheme, parts.hostname, port, endpoint.ca_file)
         answer = pool.urlopen(
             method,
             target,
@@ -121,6 +127,8 @@ def _pieces(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     while piece := answer.read1(_PIECE):
         if (size := size + len(piece)) > MAX_BODY:
             raise ValueError(f"the answer has more than {MAX_BODY} octets")
+        if time.monotonic() > _now_until.deadline:
+            raise TimeoutError("the deadline has passed")
         yield piece
 
 
@@ -158,12 +166,15 @@ class _DeadlineSocket(ssl.SSLSocket):
 # --- Pools, one for each server and CA file ---
 
 
+_Server = tuple[str, str, int | None, Path | None]
+
+
 @dataclass(slots=True)
 class _Pools:
     """The pools of this process. `stamp` is the state of the CA file that a pool was made with."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    found: dict[tuple[str, int, Path | None], tuple[object, urllib3.HTTPSConnectionPool]] = field(default_factory=dict)
+    found: dict[_Server, tuple[object, urllib3.HTTPConnectionPool]] = field(default_factory=dict)
 
 
 _pools = _Pools()
@@ -178,14 +189,20 @@ def _start_afresh() -> None:
 os.register_at_fork(after_in_child=_start_afresh)
 
 
-def _pool(host: str, port: int, ca_file: Path | None) -> urllib3.HTTPSConnectionPool:
+def _pool(scheme: str, host: str, port: int | None, ca_file: Path | None) -> urllib3.HTTPConnectionPool:
     """Return the server's pool; a new one when the CA file has changed. Raises OSError if it cannot be read."""
     stamp = None if ca_file is None else (ca_file.stat().st_mtime_ns, ca_file.stat().st_ino)
+    server = (scheme, host, port, ca_file)
     with _pools.lock:
-        known = _pools.found.get((host, port, ca_file))
+        known = _pools.found.get(server)
         if known is None or known[0] != stamp:
-            context = ssl.create_default_context(cafile=ca_file)
-            context.sslsocket_class = _DeadlineSocket
-            pool = urllib3.HTTPSConnectionPool(host, port, maxsize=_IDLE, ssl_context=context)
-            known = _pools.found[host, port, ca_file] = (stamp, pool)
+            known = _pools.found[server] = (stamp, _new_pool(*server))
     return known[1]
+
+
+def _new_pool(scheme: str, host: str, port: int | None, ca_file: Path | None) -> urllib3.HTTPConnectionPool:
+    if scheme == "http":
+        return urllib3.HTTPConnectionPool(host, port, maxsize=_IDLE)
+    context = ssl.create_default_context(cafile=ca_file)
+    context.sslsocket_class = _DeadlineSocket
+    return urllib3.HTTPSConnectionPool(host, port, maxsize=_IDLE, ssl_context=context)
