@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, UniqueConstraint
+from sqlalchemy import Connection, UniqueConstraint, bindparam
 
 from acme_ca.models import base
 from acme_ca.models.base import Record, new_id, table_of
@@ -89,7 +89,16 @@ def owned(
     return record
 
 
-table_of(Account, "accounts", UniqueConstraint("environment", "thumbprint"))
+ACCOUNTS = table_of(Account, "accounts", UniqueConstraint("environment", "thumbprint"))
+_OF_KEY = base.select(
+    Account, ACCOUNTS.c.environment == bindparam("environment"), ACCOUNTS.c.thumbprint == bindparam("thumbprint")
+)
+
+
+def account_of_key(connection: Connection, environment: str, thumbprint: str) -> Account | None:
+    """Return the account that has a key, by its thumbprint."""
+    found = base.find(connection, Account, _OF_KEY, environment=environment, thumbprint=thumbprint)
+    return found[0] if found else None
 
 
 def acting_account(connection: Connection, environment: str, signer: Signer, *, lock: bool = False) -> Account:

@@ -6,8 +6,6 @@ order is allowed when each of its identifiers is, under the bounds of all the ru
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -18,6 +16,7 @@ from acme_ca.policy.grants import Grant
 from acme_ca.policy.patterns import NamePatterns
 from acme_ca.policy.rules import Rule as Rule
 from acme_ca.policy.rules import default_rules as default_rules
+from acme_ca.policy.rules import dump, version_of
 from acme_ca.problems import BadCsr, InvalidProfile, RejectedIdentifier
 from acme_ca.public_keys import KEY_TYPES
 from acme_ca.workload.base import WORKLOAD_CHALLENGE
@@ -78,14 +77,14 @@ class Policy:
             raise ValueError(f"environment {environment} has two policy rules named {twice[0]}")
         self.environment = environment
         self.rules = tuple(rules)
-        self.version = _version(self.rules)
+        self.version = version_of(self.rules)
         self._matchers = tuple(_Matcher(rule) for rule in self.rules)
         self._challenges = tuple(challenges)
         self._profiles = frozenset(profiles)
 
     def document(self) -> dict[str, Any]:
         """Render as a JSON object, to be stored with its version."""
-        return {"environment": self.environment, "rules": _dump(self.rules)}
+        return {"environment": self.environment, "rules": dump(self.rules)}
 
     def decide(
         self, applicant: Applicant, identifiers: Sequence[Identifier], provable: Provable | None = None
@@ -260,12 +259,3 @@ def _allowed(rules: Sequence[Rule], identifier: Identifier) -> str:
         return f"no {what} are allowed to it at all"
     distinct = list(dict.fromkeys(found))
     return f"the allowed {what} are: {', '.join(distinct[:_MAX_SHOWN])}{', ...' if len(distinct) > _MAX_SHOWN else ''}"
-
-
-def _dump(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    return [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
-
-
-def _version(rules: Sequence[Rule]) -> str:
-    canonical = json.dumps(_dump(rules), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -93,7 +93,11 @@ class Condition(BaseModel):
         return self.one_of is not None and all(map(accepts, self.one_of))
 
     def __str__(self) -> str:
-        return " and ".join(f"{name} {setting!r}" for name, setting in self.asks.items())
+        return " and ".join(f"{name} {_written(setting)}" for name, setting in self.asks.items())
+
+
+def _written(setting: object) -> str:
+    return repr(list(setting)) if isinstance(setting, tuple) else repr(setting)
 
 
 def _short_forms(value: object) -> object:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -67,3 +69,14 @@ class Rule(BaseModel):
 def default_rules(zones: Iterable[str]) -> tuple[Rule, ...]:
     """Return the rules of an environment that configures none: every account may have all names of its zones."""
     return (Rule(name="own-zones", dns=tuple(f".{zone}" for zone in zones), wildcards=True),)
+
+
+def dump(rules: Iterable[BaseModel]) -> list[dict[str, Any]]:
+    """Return rules of either kind as JSON has them, without what they leave at its default."""
+    return [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
+
+
+def version_of(rules: Iterable[BaseModel]) -> str:
+    """Return 16 hexadecimal digits of SHA-256 that identify the rules: equal for equal ones."""
+    canonical = json.dumps(dump(rules), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -7,8 +7,6 @@ docs/workload-identity-00.md
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +15,7 @@ from acme_ca.identifiers import Identifier, parse_spiffe_id
 from acme_ca.policy.claims import ClaimNotKeptError, Facts, needed, shown, subset
 from acme_ca.policy.grants import Grant as Grant
 from acme_ca.policy.matching import Condition
+from acme_ca.policy.rules import dump, version_of
 from acme_ca.policy.templates import DnsTemplate, SpiffeTemplate, UnfitError
 from acme_ca.policy.workload_rules import SpiffeRule as SpiffeRule
 from acme_ca.policy.workload_rules import WorkloadRule as WorkloadRule
@@ -75,7 +74,7 @@ class WorkloadPolicy:
         self.trust_domain = trust_domain
         self._zones = tuple(zones)
         self.rules = tuple(rules)
-        self.version = _version(self.rules)
+        self.version = version_of(self.rules)
         self._ready: dict[str, list[_Ready]] = {}
         for rule in self.rules:
             self._ready.setdefault(rule.provider, []).append(_Ready(rule))
@@ -128,7 +127,7 @@ class WorkloadPolicy:
 
     def document(self) -> dict[str, Any]:
         """Render as a JSON object, to be stored with its version."""
-        return {"environment": self.environment, "trust_domain": self.trust_domain, "rules": _dump(self.rules)}
+        return {"environment": self.environment, "trust_domain": self.trust_domain, "rules": dump(self.rules)}
 
     def shadowed(self) -> Iterator[tuple[str, str]]:
         """Yield each rule that can never decide, with an earlier one that matches all its workloads."""
@@ -267,12 +266,3 @@ def _named(workload: Workload) -> str:
 
 def _list(known: Iterable[str]) -> str:
     return f"there are: {', '.join(sorted(known)) or 'none'}"
-
-
-def _dump(rules: Sequence[WorkloadRule]) -> list[dict[str, Any]]:
-    return [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
-
-
-def _version(rules: Sequence[WorkloadRule]) -> str:
-    canonical = json.dumps(_dump(rules), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection
 
 from acme_ca import clock, jose, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk
 from acme_ca.models import base
-from acme_ca.models.account import Account, AccountStatus, Signer, acting_account
+from acme_ca.models.account import Account, AccountStatus, Signer, account_of_key, acting_account
 from acme_ca.models.binding import Binding, waiting_bindings
 from acme_ca.models.certificate import is_blocked
 from acme_ca.models.external_key import ExternalKey
@@ -33,12 +33,6 @@ from acme_ca.services import audit
 MAX_CONTACTS = 10
 MAX_CONTACT = 320  # characters: 64 of the local part, @, 255 of the domain
 
-_BY_KEY = base.select(
-    Account,
-    Account.table.c.environment == bindparam("environment"),
-    Account.table.c.thumbprint == bindparam("thumbprint"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -54,7 +48,7 @@ class Registration:
 def find(ca: Authority, environment: Environment, jwk: Jwk) -> Account:
     """Return the account that has this key; raises AccountDoesNotExist. §7.3.1 (onlyReturnExisting)."""
     with ca.database.read() as connection:
-        account = _by_key(connection, environment, jwk)
+        account = account_of_key(connection, environment.name, jwk.thumbprint)
     if account is None:
         raise AccountDoesNotExist(f"no account of environment {environment.name} has this key")
     account.require_valid()
@@ -130,7 +124,7 @@ def change_key(
     try:
         with ca.database.write(durable=True) as connection:
             account = acting_account(connection, environment.name, signer, lock=True)
-            taken = _by_key(connection, environment, new)
+            taken = account_of_key(connection, environment.name, new.thumbprint)
             _refuse_blocked(connection, new)
             if taken is None:
                 account.jwk, account.thumbprint = dict(new.json), new.thumbprint
@@ -155,18 +149,13 @@ def change_key(
     return account
 
 
-def _by_key(connection: Connection, environment: Environment, jwk: Jwk) -> Account | None:
-    found = base.find(connection, Account, _BY_KEY, environment=environment.name, thumbprint=jwk.thumbprint)
-    return found[0] if found else None
-
-
 def _known(connection: Connection, environment: Environment, registration: Registration) -> Account | None:
     """Return the account that has the key, also when it is made by a request that spends the same binding now."""
-    known = _by_key(connection, environment, registration.jwk)
+    known = account_of_key(connection, environment.name, registration.jwk.thumbprint)
     if known is None and registration.external_account_binding is not None:
         kid = jose.eab_kid(registration.external_account_binding)
         if base.get(connection, ExternalKey, kid, lock=True) is not None:  # nobody else spends it from here on
-            known = _by_key(connection, environment, registration.jwk)
+            known = account_of_key(connection, environment.name, registration.jwk.thumbprint)
     return known
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, or_
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_
 
 from acme_ca import clock
 from acme_ca.authority import Authority, Environment
 from acme_ca.db import AlreadyThereError, Database
 from acme_ca.jose import b64url_encode
 from acme_ca.models import base
-from acme_ca.models.account import Account
+from acme_ca.models.account import account_of_key
 from acme_ca.models.authorization import AUTHORIZATIONS, LIVE, Authorization
 from acme_ca.models.binding import BINDINGS, Binding
 from acme_ca.models.external_key import ExternalKey
@@ -34,12 +34,6 @@ KEY_LIFETIME = timedelta(minutes=10)  # of an external account key: long enough 
 OPERATOR = "operator"  # the issuer of a workload that was admitted by hand
 KEYS_KEPT = timedelta(days=1)  # how long a key that can no longer be used is known, for whoever asks why
 KEPT = timedelta(days=30)  # how long an ended binding can still be looked at
-
-_ACCOUNT = base.select(
-    Account,
-    Account.table.c.environment == bindparam("environment"),
-    Account.table.c.thumbprint == bindparam("thumbprint"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +241,8 @@ def _bind(
         owner, reserved_until = (f"kid:{kid}", expires_at) if wish.account_jkt is None else (wish.account_jkt, None)
         claim_evidence(connection, environment.name, wish.proof, workload, owner, now, reserved_until)
         if wish.account_jkt is not None and speaks_for(connection, environment.name, wish.account_jkt, workload):
-            binding.account_id = _account_id(connection, environment.name, wish.account_jkt)
+            account = account_of_key(connection, environment.name, wish.account_jkt)
+            binding.account_id = None if account is None else account.id
         base.insert(connection, binding)
         if wish.key:
             base.insert(connection, _external_key(environment.name, kid, mac_key, binding.id, now, expires_at))
@@ -314,11 +309,6 @@ def _binding(environment: Environment, wish: Wish, workload: Workload, grant: Gr
         now=now,
         lifetime=timedelta(seconds=grant.binding_ttl),
     )
-
-
-def _account_id(connection: Connection, environment: str, thumbprint: str) -> str | None:
-    found = base.find(connection, Account, _ACCOUNT, environment=environment, thumbprint=thumbprint)
-    return found[0].id if found else None
 
 
 def _end_authorizations(connection: Connection, binding: Binding, now: datetime) -> None:

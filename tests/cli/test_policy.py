@@ -254,9 +254,9 @@ def test_each_condition_is_explained(run: Run, tmp_path: Path) -> None:
         0,
         [
             "rule deploy: granted",
-            "  yes repository_id is '456789'; expected one_of ('456789',)",
-            "  yes environment is 'prod'; expected one_of ('prod', 'stage')",
-            "  yes ref_protected is 'true'; expected one_of ('true',)",
+            "  yes repository_id is '456789'; expected one_of ['456789']",
+            "  yes environment is 'prod'; expected one_of ['prod', 'stage']",
+            "  yes ref_protected is 'true'; expected one_of ['true']",
             "rule others: refused",
             "  yes repository_owner_id is '1'; expected regex '[0-9]+'",
             f"  {REFUSED}",
@@ -279,7 +279,7 @@ def test_a_refusal_is_explained(run: Run, tmp_path: Path) -> None:
     path = case(tmp_path, {"subject": "repo:acme/pay", "claims": {"repository_id": "1"}})
     result = run("explain", "--provider", "gh", "--claims", path)
     assert result.exit_code == 0
-    assert "  no  repository_id is '1'; expected one_of ('456789',)" in result.stdout
+    assert "  no  repository_id is '1'; expected one_of ['456789']" in result.stdout
     assert "Refused: no rule of environment prod is for workload 'repo:acme/pay'" in result.stdout
     document = json.loads(run("explain", "--provider", "gh", "--claims", path, "--json").stdout)
     assert document["grant"] is None

@@ -85,7 +85,7 @@ def test_a_bad_condition_is_a_mistake(setting: object, reason: str) -> None:
 
 
 def test_a_condition_is_written_for_people() -> None:
-    assert str(read({"regex": "a+", "not_in": ["b"]})) == "regex 'a+' and not_in ('b',)"
+    assert str(read({"regex": "a+", "not_in": ["b"]})) == "regex 'a+' and not_in ['b']"
 
 
 SETTINGS = st.fixed_dictionaries(

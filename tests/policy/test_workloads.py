@@ -273,7 +273,7 @@ def test_every_rule_is_explained() -> None:
     first, second = no.checks
     assert (first.path, first.expected, first.seen, first.holds) == (
         "kubernetes.namespace",
-        "one_of ('shop',)",
+        "one_of ['shop']",
         "'pay'",
         False,
     )
