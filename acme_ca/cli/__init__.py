@@ -19,7 +19,7 @@ COMMANDS = {
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
     "policy": "Check the rules for workloads, and try them out.",
     "serve": "Serve ACME and the status listener.",
-    "workload": "List and revoke what workloads are bound to; admit one by hand.",
+    "workload": "List, revoke and release what workloads are bound to; admit one by hand.",
 }
 """Each command is the function of its name in the module of its name; here is its line in the list of commands."""
 

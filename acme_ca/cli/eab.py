@@ -6,10 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from acme_ca.cli.options import SETTINGS, config_option, json_option, open_database, print_json
+from acme_ca.cli.options import SETTINGS, SpanType, config_option, counted, json_option, open_database, print_json
+from acme_ca.cli.tables import print_table
 from acme_ca.clock import now, rfc3339
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.services import external_keys
@@ -27,20 +26,17 @@ def eab() -> None:
 @environment_option
 @click.option("--label", help="What policy rules select by (`eab = [LABEL]`).")
 @click.option("--reusable", is_flag=True, help="Good for any number of accounts; otherwise for one.")
-@click.option(
-    "--hours", type=click.FloatRange(min=0, min_open=True), help="How long it can bind accounts. Default: for ever."
-)
+@click.option("--hours", "lifetime", type=SpanType("hours"), help="How long it can bind accounts. Default: for ever.")
 @json_option
 def create(
     config_path: Path,
     environment: str,
     label: str | None,
     reusable: bool,  # noqa: FBT001 - click passes it by name
-    hours: float | None,
+    lifetime: timedelta | None,
     as_json: bool,  # noqa: FBT001 - click passes them by name
 ) -> None:
     """Make a key. Its MAC key is shown now and never again."""
-    lifetime = None if hours is None else timedelta(hours=hours)
     with open_database(config_path, environment) as (config, database):
         key = external_keys.create(database, environment, label=label, reusable=reusable, lifetime=lifetime)
     directory = f"{config.external_url}/acme/{environment}/directory"
@@ -64,10 +60,8 @@ def list_(config_path: Path, environment: str, as_json: bool) -> None:  # noqa: 
     if as_json:
         print_json(rows)
         return
-    table = Table("key identifier", "label", "status", "reusable", "made", "expires")
-    for row in rows:
-        table.add_row(*(str(value) if value is not None else "" for value in row.values()))
-    Console().print(table)
+    columns = ("key identifier", "label", "status", "reusable", "made", "expires")
+    print_table(columns, [tuple(row.values()) for row in rows], f"There are no keys in environment {environment}.")
 
 
 @eab.command(**SETTINGS)
@@ -79,7 +73,7 @@ def revoke(config_path: Path, environment: str, kid: str, keep_accounts: bool) -
     """Make a key unusable, and end the accounts that were made with it."""
     with open_database(config_path, environment) as (_, database):
         ended = external_keys.revoke(database, environment, kid, keep_accounts=keep_accounts)
-    click.echo(f"The key {kid} binds no more accounts; {ended} that it had bound were ended.")
+    click.echo(f"The key {kid} binds no more accounts; {counted(ended, 'account')} that it had bound ended.")
 
 
 def _row(key: ExternalKey) -> dict[str, str | bool | None]:

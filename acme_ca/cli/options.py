@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
@@ -37,6 +39,52 @@ class Settings(TypedDict):
 
 SETTINGS: Settings = {"epilog": EXIT_CODES}
 """Arguments of every command: its help ends with the exit codes."""
+
+
+_LONGEST = timedelta(days=36500)
+
+
+class SpanType(click.ParamType[timedelta]):
+    """A positive number of some unit of time, 100 years at most: becomes a timedelta."""
+
+    name = "number"
+
+    def __init__(self, unit: str) -> None:
+        """Take the numbers to be of `unit`, as timedelta names it."""
+        self.unit = unit
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the time that a word of the command line stands for."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            number = float(str(value))
+            span = timedelta(**{self.unit: number}) if math.isfinite(number) else timedelta()
+        except (ValueError, OverflowError):
+            span = timedelta()
+        if not timedelta() < span <= _LONGEST:
+            self.fail(f"expected a number of {self.unit} above 0 and up to 100 years, not {value}", param, ctx)
+        return span
+
+
+class WordsType(click.ParamType[str]):
+    """Text that is not empty."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        if not str(value).strip():
+            self.fail("expected some text, not an empty one", param, ctx)
+        return str(value)
+
+
+WORDS = WordsType()
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 binding, 2 bindings."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from acme_ca.authority import workload_policy
-from acme_ca.cli.options import SETTINGS, config_option, json_option, load_or_refuse, print_json, refuse
+from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, load_or_refuse, print_json, refuse
 from acme_ca.cli.policy_cases import Case, CaseError, read_cases, try_out
 from acme_ca.config import Config, ConfigError, Environment, Location, load, locate
 from acme_ca.config.mistakes import did_you_mean
@@ -50,7 +50,7 @@ def lint(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa:
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     rules = sum(len(settings.workload) for settings in config.environment.values())
-    click.echo(f"{config_path}: {rules} rules for workloads, {len(warnings)} warnings.")
+    click.echo(f"{config_path}: {counted(rules, 'rule')} for workloads, {counted(len(warnings), 'warning')}.")
 
 
 @policy.command(**SETTINGS)

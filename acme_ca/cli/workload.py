@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from sqlalchemy import ColumnElement
 
 from acme_ca.authority import workload_policy
-from acme_ca.cli.options import SETTINGS, config_option, json_option, open_database, print_json, refuse
+from acme_ca.cli.options import (
+    SETTINGS,
+    WORDS,
+    SpanType,
+    config_option,
+    counted,
+    json_option,
+    open_database,
+    print_json,
+    refuse,
+)
+from acme_ca.cli.tables import print_table
 from acme_ca.clock import now, rfc3339
 from acme_ca.models.binding import Binding
 from acme_ca.services import workloads
@@ -26,9 +37,21 @@ FINDERS = {
 }
 
 
+def chosen_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose bindings, one of which has to be given."""
+    for add in (
+        click.option("--provider", type=WORDS, help="All that one provider vouched for."),
+        click.option("--rule", type=WORDS, help="All that one rule granted."),
+        click.option("--subject", type=WORDS, help="Every binding of one workload."),
+        click.option("--binding", type=WORDS, help="One binding, by its identifier."),
+    ):
+        command = add(command)
+    return command
+
+
 @click.group(**SETTINGS)
 def workload() -> None:
-    """List and revoke what workloads are bound to; admit one by hand."""
+    """List, revoke and release what workloads are bound to; admit one by hand."""
 
 
 @workload.command("list", **SETTINGS)
@@ -43,45 +66,80 @@ def list_(config_path: Path, environment: str, everything: bool, as_json: bool) 
     if as_json:
         print_json(rows)
         return
-    table = Table("binding", "workload", "provider", "rule", "SPIFFE ID", "account", "status", "until")
-    for row in rows:
-        shown = ("id", "subject", "provider", "rule", "spiffe_id", "account_id", "status", "expires_at")
-        table.add_row(*(str(row[name] or "") for name in shown))
-    Console().print(table)
+    columns = ("binding", "workload", "provider", "rule", "SPIFFE ID", "account", "status", "until")
+    shown = ("id", "subject", "provider", "rule", "spiffe_id", "account_id", "status", "expires_at")
+    nothing = f"There are no bindings in environment {environment}{'' if everything else ' that stand'}."
+    print_table(columns, [[row[name] for name in shown] for row in rows], nothing)
 
 
 @workload.command(**SETTINGS)
 @config_option
 @environment_option
-@click.option("--binding", help="One binding, by its identifier.")
-@click.option("--subject", help="Every binding of one workload.")
-@click.option("--rule", help="All that one rule granted.")
-@click.option("--provider", help="All that one provider vouched for.")
-@click.option("--reason", required=True, help="Why, for the audit.")
-def revoke(config_path: Path, environment: str, reason: str, **wanted: str | None) -> None:
+@chosen_options
+@click.option("--reason", type=WORDS, required=True, help="Why, for the audit.")
+@json_option
+def revoke(
+    config_path: Path,
+    environment: str,
+    reason: str,
+    as_json: bool,  # noqa: FBT001 - click passes it by name
+    **chosen: str | None,
+) -> None:
     """End bindings at once: no order gets a certificate by them any more. Certificates go on to their end.
 
     A workload that can still prove itself may be bound again: change the policy too if it shall not.
     """
-    chosen = [(name, value) for name, value in wanted.items() if value is not None]
-    if len(chosen) != 1:
-        raise click.UsageError("give one of --binding, --subject, --rule and --provider")
-    (name, value) = chosen[0]
+    condition, told = _chosen(chosen)
     with open_database(config_path, environment) as (_, database):
-        ended = workloads.revoke(database, environment, FINDERS[name](value), reason)
-    click.echo(f"{ended} binding(s) ended.")
+        ended = workloads.revoke(database, environment, condition, reason)
+    if not ended:
+        refuse(f"nothing to end: no binding in environment {environment} stands with {told}")
+    if as_json:
+        print_json({"ended": ended})
+        return
+    click.echo(f"{counted(ended, 'binding')} ended.")
+
+
+@workload.command(**SETTINGS)
+@config_option
+@environment_option
+@chosen_options
+@json_option
+def release(
+    config_path: Path,
+    environment: str,
+    as_json: bool,  # noqa: FBT001 - click passes it by name
+    **chosen: str | None,
+) -> None:
+    """Let another account key speak for a workload's instance, when the one that does was lost.
+
+    This is for a workload whose token has no bound audience: its instance (a pod, a machine) belongs to the account key
+    that showed the token first. Its bindings go on.
+    """
+    condition, told = _chosen(chosen)
+    with open_database(config_path, environment) as (_, database):
+        released = workloads.release(database, environment, condition)
+    if not released:
+        refuse(f"nothing to release: no instance in environment {environment} belongs to a binding with {told}")
+    if as_json:
+        print_json({"released": released})
+        return
+    click.echo(f"{counted(released, 'instance')} released: the next account key that proves itself for one has it.")
 
 
 @workload.command(**SETTINGS)
 @config_option
 @environment_option
 @click.option("--provider", required=True, help="The provider whose rules decide.")
-@click.option("--subject", required=True, help="What stands in the token of such a workload as `sub`.")
-@click.option("--claims", type=click.File(), required=True, help="A JSON file with the claims that rules look at.")
+@click.option("--subject", type=WORDS, required=True, help="What stands in the token of such a workload as `sub`.")
+@click.option(
+    "--claims", type=click.File(lazy=True), required=True, help="A JSON file with the claims that rules look at."
+)
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
+    "lifetime",
+    type=SpanType("minutes"),
+    default="10",
     show_default=True,
     help="How long the key can be used.",
 )
@@ -92,7 +150,7 @@ def admit(
     provider: str,
     subject: str,
     claims: IO[str],
-    minutes: float,
+    lifetime: timedelta,
     as_json: bool,  # noqa: FBT001 - click passes it by name
 ) -> None:
     """Vouch for one workload yourself: a one-time key for a machine that has no credential yet.
@@ -104,7 +162,6 @@ def admit(
         if not settings.provider:
             refuse(f"environment {environment} has no provider of workload identity")
         policy = workload_policy(environment, settings)
-        lifetime = timedelta(minutes=minutes)
         made = workloads.admit(database, policy, provider, subject, _claims(claims), lifetime)
     directory = f"{config.external_url}/acme/{environment}/directory"
     if as_json:
@@ -125,6 +182,15 @@ def admit(
         f"Good once, until {rfc3339(made.key_expires_at)}, for {made.grant.spiffe_id or ', '.join(made.grant.dns)}"
     )
     click.echo(f"certbot         --server {directory} --eab-kid {made.kid} --eab-hmac-key {made.mac_key}")
+
+
+def _chosen(wanted: Mapping[str, str | None]) -> tuple[ColumnElement[bool], str]:
+    """Return the condition that the one chosen option stands for, and how to write it."""
+    given = [(name, value) for name, value in wanted.items() if value is not None]
+    if len(given) != 1:
+        raise click.UsageError("give one of --binding, --subject, --rule and --provider")
+    ((name, value),) = given
+    return FINDERS[name](value), f"--{name} {value}"
 
 
 def _claims(file: IO[str]) -> dict[str, Any]:

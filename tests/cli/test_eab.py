@@ -33,7 +33,10 @@ def test_key_is_made_listed_and_revoked(run: Run) -> None:
     listed = json.loads(run("list", "--environment", "prod", "--json").output)
     assert [(row["kid"], row["label"], row["status"]) for row in listed] == [(made["kid"], "team-a", "usable")]
     assert made["mac_key"] not in run("list", "--environment", "prod").output
-    assert "0 that it had bound" in run("revoke", "--environment", "prod", "--keep-accounts", made["kid"]).output
+    assert (
+        "0 accounts that it had bound ended"
+        in run("revoke", "--environment", "prod", "--keep-accounts", made["kid"]).output
+    )
     assert run("revoke", "--environment", "prod", made["kid"]).exit_code == 0
     assert json.loads(run("list", "--environment", "prod", "--json").output)[0]["status"] == "revoked"
 
@@ -45,6 +48,17 @@ def test_unknown_environment_and_key_are_refused(run: Run) -> None:
     result = run("revoke", "--environment", "prod", "nothing")
     assert result.exit_code == 1
     assert "nothing" in result.output
+
+
+def test_a_list_without_keys_says_so(run: Run) -> None:
+    assert run("list", "--environment", "prod").output == "There are no keys in environment prod.\n"
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e300", "ten"])
+def test_a_lifetime_is_a_number_of_hours(run: Run, hours: str) -> None:
+    result = run("create", "--environment", "prod", "--hours", hours)
+    assert result.exit_code == 2
+    assert "expected a number of hours" in result.output
 
 
 def test_made_key_is_shown_with_client_commands(run: Run) -> None:
