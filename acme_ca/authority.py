@@ -27,7 +27,7 @@ from acme_ca.problems import InvalidProfile, ServiceUnavailable
 from acme_ca.processes import Processes
 from acme_ca.spent_nonces import SpentNonces, spent_nonces
 from acme_ca.workload import Expected, Proof, Provider, Workload, refusal
-from acme_ca.workload.identify import identify
+from acme_ca.workload.identify import asking, identify
 
 NONCE_KEY_SIZE = 32  # bytes
 Result = TypeVar("Result")
@@ -60,7 +60,7 @@ class Environment:
 
     def kept_claims(self, workload: Workload) -> dict[str, Any]:
         """Return the claims to be remembered of a workload: those that rules and the provider will look at again."""
-        provider = next((provider for provider in self.providers if provider.name == workload.provider), None)
+        provider = self._provider(workload.provider)
         needed = frozenset() if provider is None else provider.liveness_claims
         return {} if self.workloads is None else self.workloads.subset(workload, needed)
 
@@ -72,10 +72,16 @@ class Environment:
 
     def require_alive(self, binding: Binding) -> None:
         """Raise subject_gone when the provider no longer knows the workload. Asks the network: hold no transaction."""
-        provider = next((provider for provider in self.providers if provider.name == binding.provider), None)
-        with baton.aside():
-            if provider is None or not provider.is_alive(binding.workload()):
-                raise refusal("subject_gone", f"{binding.subject} is not there any more, says {binding.provider}")
+        provider = self._provider(binding.provider)
+        if provider is None:
+            raise refusal("subject_gone", f"provider {binding.provider} is gone, and with it {binding.subject}")
+        with baton.aside(), asking(provider):
+            alive = provider.is_alive(binding.workload())
+        if not alive:
+            raise refusal("subject_gone", f"{binding.subject} is not there any more, says {binding.provider}")
+
+    def _provider(self, name: str) -> Provider | None:
+        return next((provider for provider in self.providers if provider.name == name), None)
 
     def decide(
         self,

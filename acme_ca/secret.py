@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from acme_ca.paths import anchored
+
 Source = Literal["env", "file", "credential"]
 
 SIZE_LIMIT = 65_536  # bytes; a larger file was not meant to be a secret
@@ -24,12 +26,6 @@ log = logging.getLogger(__name__)
 
 class SecretUnavailableError(Exception):
     """A secret cannot be read. The message names the place, never the content."""
-
-
-def anchored(path: Path, info: ValidationInfo) -> Path:
-    """Return `path` as seen from the folder of the configuration file, the validation context's `folder`."""
-    folder = (info.context or {}).get("folder")
-    return path if folder is None else Path(folder) / path
 
 
 @dataclass(frozen=True, slots=True)

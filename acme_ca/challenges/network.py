@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from acme_ca import identifiers
+from acme_ca.paths import ExistingFile
 from acme_ca.problems import Problem
-from acme_ca.secret import anchored
 
 IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
@@ -66,7 +65,7 @@ class Resolver(BaseModel):
     protocol: Literal["udp", "tcp", "tls"] = "udp"
     tls_name: str | None = None
     """The name in the resolver's certificate; without one the certificate must carry the address. RFC 8310 §8."""
-    ca_file: Annotated[Path, AfterValidator(anchored)] | None = None
+    ca_file: ExistingFile | None = None
     """PEM file of the roots that a `tls` resolver's certificate is verified by; without one the system's."""
     zones: tuple[str, ...] = ()
     """The zones this resolver is asked for, with all names below; none means every name no other zone covers."""

@@ -14,6 +14,7 @@ from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, l
 from acme_ca.cli.policy_cases import Case, CaseError, read_cases, try_out
 from acme_ca.config import Config, ConfigError, Environment, Location, load, locate
 from acme_ca.config.mistakes import did_you_mean
+from acme_ca.pki.profile import BUILTIN
 from acme_ca.policy.workloads import Grant, Outcome, WorkloadPolicy
 
 environment_option = click.option("--environment", required=True, help="The environment whose rules are asked.")
@@ -131,7 +132,13 @@ def _policy_of(config: Config, environment: str) -> tuple[Environment, WorkloadP
 
 
 def _warnings(config: Config) -> Iterator[tuple[Location, str]]:
+    profiles = {**BUILTIN, **config.profile}
     for name, settings in config.environment.items():
+        for number, rule in enumerate(settings.workload):
+            allowed = rule.profiles or settings.profiles
+            if rule.spiffe is not None and not any(profiles[profile].may_carry_uri for profile in allowed):
+                text = f"rule {rule.name!r} grants SPIFFE IDs, and no profile that it allows carries one"
+                yield ("environment", name, "workload", number), f"{text}: {', '.join(allowed)}"
         position = {rule.name: number for number, rule in enumerate(settings.workload)}
         for later, earlier in workload_policy(name, settings).shadowed():
             text = f"rule {later!r} never decides: rule {earlier!r} before it matches all its workloads"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-from sqlalchemy import ColumnElement
 
 from acme_ca.authority import workload_policy
 from acme_ca.cli.options import (
@@ -89,11 +88,11 @@ def revoke(
 
     A workload that can still prove itself may be bound again: change the policy too if it shall not.
     """
-    condition, told = _chosen(chosen)
+    name, value = _chosen(chosen)
     with open_database(config_path, environment) as (_, database):
-        ended = workloads.revoke(database, environment, condition, reason)
+        ended = workloads.revoke(database, environment, FINDERS[name](value), reason)
     if not ended:
-        refuse(f"nothing to end: no binding in environment {environment} stands with {told}")
+        refuse(f"nothing to end: no binding in environment {environment} stands with --{name} {value}")
     if as_json:
         print_json({"ended": ended})
         return
@@ -116,11 +115,11 @@ def release(
     This is for a workload whose token has no bound audience: its instance (a pod, a machine) belongs to the account key
     that showed the token first. Its bindings go on.
     """
-    condition, told = _chosen(chosen)
+    name, value = _chosen(chosen)
     with open_database(config_path, environment) as (_, database):
-        released = workloads.release(database, environment, condition)
+        released = workloads.release(database, environment, FINDERS[name](value))
     if not released:
-        refuse(f"nothing to release: no instance in environment {environment} belongs to a binding with {told}")
+        refuse(f"nothing to release: no binding in environment {environment} with --{name} {value} has an instance")
     if as_json:
         print_json({"released": released})
         return
@@ -184,13 +183,12 @@ def admit(
     click.echo(f"certbot         --server {directory} --eab-kid {made.kid} --eab-hmac-key {made.mac_key}")
 
 
-def _chosen(wanted: Mapping[str, str | None]) -> tuple[ColumnElement[bool], str]:
-    """Return the condition that the one chosen option stands for, and how to write it."""
+def _chosen(wanted: Mapping[str, str | None]) -> tuple[str, str]:
+    """Return the one option by which bindings are chosen, and its value."""
     given = [(name, value) for name, value in wanted.items() if value is not None]
     if len(given) != 1:
         raise click.UsageError("give one of --binding, --subject, --rule and --provider")
-    ((name, value),) = given
-    return FINDERS[name](value), f"--{name} {value}"
+    return given[0]
 
 
 def _claims(file: IO[str]) -> dict[str, Any]:

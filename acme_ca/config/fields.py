@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, StringConstraints, ValidationInfo
 
 from acme_ca import identifiers
+from acme_ca.paths import AnchoredPath, existing
 from acme_ca.problems import Problem
-from acme_ca.secret import anchored
 
 MAX_PORT = 65_535
 _BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
@@ -92,12 +92,12 @@ def _trust_domain(name: str) -> str:
     return name
 
 
-def existing(path: Path, info: ValidationInfo) -> Path:
+def made_by_init(path: Path, info: ValidationInfo) -> Path:
     """Refuse a file that is not there, unless the caller is about to make it."""
-    path = anchored(path, info)
-    if (info.context or {}).get("files") and not path.is_file():
-        raise ValueError(f"there is no file {path}; `acme-ca init` makes what is missing")
-    return path
+    try:
+        return existing(path, info)
+    except ValueError as error:
+        raise ValueError(f"{error}; `acme-ca init` makes what is missing") from error
 
 
 Bind = Annotated[str, AfterValidator(_bind)]
@@ -105,7 +105,7 @@ Link = Annotated[str, AfterValidator(_link)]
 DomainName = Annotated[str, AfterValidator(_domain_name)]
 TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
-Folder = Annotated[Path, AfterValidator(anchored)]
-PemFile = Annotated[Path, AfterValidator(existing)]
+Folder = AnchoredPath
+PemFile = Annotated[Path, AfterValidator(made_by_init)]
 HttpsOrigin = Annotated[str, AfterValidator(https_origin)]
 HttpOrigin = Annotated[str, AfterValidator(http_origin)]

@@ -21,15 +21,16 @@ from acme_ca.config.fields import (
     Name,
     PemFile,
     TrustDomain,
-    existing,
     is_address,
+    made_by_init,
 )
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
 from acme_ca.keys import AnyKey
+from acme_ca.paths import anchored
 from acme_ca.pki.profile import Profile
 from acme_ca.policy.engine import Rule, default_rules
 from acme_ca.policy.workloads import WorkloadRule, misfits
-from acme_ca.secret import Secret, anchored
+from acme_ca.secret import Secret
 from acme_ca.workload import AnyProvider
 
 HOUR = 3600
@@ -144,7 +145,7 @@ class Issuer(Settings):
     @field_validator("key", mode="after")
     @classmethod
     def _key_exists(cls, key: AnyKey, info: ValidationInfo) -> AnyKey:
-        existing(key.path, info)
+        made_by_init(key.path, info)
         return key
 
 
@@ -246,7 +247,7 @@ class Environment(Settings):
                 providers=[provider.name for provider in info.data["provider"]],
                 profiles=info.data["profiles"],
             )
-            refuse("workload", found)
+            refuse("workload", (*found, *_beyond_providers(rules, info.data["provider"])))
         return rules
 
     @field_validator("policy", mode="after")
@@ -254,6 +255,17 @@ class Environment(Settings):
     def _within_the_environment(cls, rules: tuple[Rule, ...], info: ValidationInfo) -> tuple[Rule, ...]:
         refuse("policy", (found for number, rule in enumerate(rules) for found in _beyond(number, rule, info.data)))
         return rules
+
+
+def _beyond_providers(
+    rules: tuple[WorkloadRule, ...], providers: tuple[AnyProvider, ...]
+) -> Iterator[tuple[Location, str]]:
+    """Yield where a rule asks whether workloads exist of a provider that could not tell."""
+    silent = {provider.name for provider in providers if not provider.tells_liveness}
+    for number, rule in enumerate(rules):
+        if rule.liveness and rule.provider in silent:
+            reason = f"provider {rule.provider!r} cannot tell whether a workload still exists"
+            yield (number, "liveness"), f"{reason}; only one of type kubernetes can, with token_review.liveness"
 
 
 def _beyond(number: int, rule: Rule, environment: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -15,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from pydantic import AfterValidator
 
 from acme_ca import public_keys
 from acme_ca.keys.base import KeyBackend, KeyUnavailableError, PrivateKey
+from acme_ca.paths import AnchoredPath
 from acme_ca.problems import BadPublicKey
 from acme_ca.public_keys import KeyType
-from acme_ca.secret import Secret, SecretUnavailableError, anchored
+from acme_ca.secret import Secret, SecretUnavailableError
 
 SHORTEST_PASSPHRASE = 16  # bytes; PKCS#8 files are written with 2048 rounds of PBKDF2, too few for a short one
 
@@ -36,7 +35,7 @@ class SoftwareKey(KeyBackend):
     """A key in an encrypted file, held in memory while it is used."""
 
     type: Literal["software"] = "software"
-    path: Annotated[Path, AfterValidator(anchored)]
+    path: AnchoredPath
     passphrase: Secret
 
     def open(self) -> PrivateKey:

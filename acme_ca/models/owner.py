@@ -84,7 +84,8 @@ def claim_evidence(
             raise refusal(
                 "evidence_replayed",
                 f"this {thing.kind} was shown by another account first, at {held.first_seen_at:%Y-%m-%d %H:%M:%S} UTC; "
-                "if that was not you, it was stolen. To refresh a binding, name the account key (account_jkt)",
+                "if that was not you, it was stolen. To show it again, name the key of your account (account_jkt); if "
+                "that key is lost, start the workload anew (a new pod), or have an operator release its instance",
             )
 
 

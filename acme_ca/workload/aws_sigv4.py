@@ -12,17 +12,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from xml.parsers import expat
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from acme_ca import https
 from acme_ca.clock import rfc3339
 from acme_ca.jose.encoding import shown
+from acme_ca.paths import ExistingFile
 from acme_ca.problems import Problem
-from acme_ca.secret import anchored
 from acme_ca.workload import aws_request
 from acme_ca.workload.aws_request import BINDING, BODY, Request
 from acme_ca.workload.base import LEEWAY, Expected, Format, Proof, Provider, Workload, refusal
@@ -58,7 +57,7 @@ class AwsSigV4(Provider):
     """The regions whose STS is asked; none means any. sts.amazonaws.com counts as us-east-1."""
     endpoint: Annotated[HttpsUrl, StringConstraints(pattern=r"^https://[^/?]+/?$")] | None = None
     """An https URL that requests go to instead, such as a VPC endpoint's. They still name the host that was signed."""
-    ca_file: Annotated[Path, AfterValidator(anchored)] | None = None
+    ca_file: ExistingFile | None = None
     """PEM file of the roots that the answering server's certificate is verified by; without one the system's."""
     timeout: Annotated[float, Field(gt=0, le=30)] = 5.0
     """Seconds until AWS counts as away."""

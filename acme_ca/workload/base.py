@@ -148,6 +148,11 @@ class Provider(BaseModel, ABC):
     liveness_claims: ClassVar[frozenset[str]] = frozenset()
     """The dotted paths of the claims that `is_alive` reads."""
 
+    @property
+    def tells_liveness(self) -> bool:
+        """Whether `is_alive` asks anybody: rules can then have `liveness`."""
+        return False
+
     @abstractmethod
     def claims_proof(self, proof: Proof) -> bool:
         """Tell, before anything is verified, whether the proof names this provider (its `iss`, its trust domain).

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -14,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from acme_ca import https
 from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.jose import jwk_from_json
+from acme_ca.paths import ExistingFile
 from acme_ca.problems import Malformed, Problem
-from acme_ca.secret import Secret, SecretUnavailableError, anchored
+from acme_ca.secret import Secret, SecretUnavailableError
 from acme_ca.workload.documents import Document, Documents, Origin
 from acme_ca.workload.jwt import Key
 
@@ -37,7 +37,6 @@ def https_url(value: str) -> str:
 
 
 HttpsUrl = Annotated[str, AfterValidator(https_url)]
-AnchoredPath = Annotated[Path, AfterValidator(anchored)]
 
 
 class _Source(BaseModel):
@@ -53,7 +52,7 @@ class _Fetched(_Source):
     """How long keys are used before they are fetched again; a key that is not among them is looked for at once."""
     max_stale: float = Field(strict=True, default=DAY, ge=0, le=30 * DAY)
     """How long keys are used when they cannot be fetched again; then proofs are refused until they can."""
-    ca_file: AnchoredPath | None = None
+    ca_file: ExistingFile | None = None
     """PEM file of the roots that the server's certificate is verified by; without one the system's."""
     timeout: float = Field(strict=True, default=5, gt=0, le=60)
     """What one request gets."""
@@ -118,7 +117,7 @@ class File(_Source):
 
     source: Literal["file"]
     """Names the kind of source."""
-    file: AnchoredPath
+    file: ExistingFile
     """A JWKS in JSON."""
     max_stale: float = Field(strict=True, default=DAY, ge=0, le=30 * DAY)
     """How long the last good keys are used, in seconds, when the file is gone or broken."""

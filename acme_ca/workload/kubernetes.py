@@ -91,10 +91,15 @@ class Kubernetes(TokenProvider):
             checks=(*verified.checks, self._review(verified, audiences, identity)),
         )
 
+    @property
+    def tells_liveness(self) -> bool:
+        """Whether the API server is asked."""
+        return self.token_review is not None and self.token_review.liveness != "off"
+
     def is_alive(self, workload: Workload) -> bool:
         """Ask the API server, where `liveness` says so, whether the service account or the pod is still the same."""
         api = self.token_review
-        if api is None or api.liveness == "off":
+        if api is None or not self.tells_liveness:
             return True
         subject = _SUBJECT.fullmatch(workload.subject)
         known = workload.claims.get("kubernetes")
@@ -159,7 +164,8 @@ def _reference(kind: str, value: object) -> dict[str, Any]:
     """Return the name and UID of an object; a node's UID is not told by every cluster."""
     name, uid = (value.get("name"), value.get("uid")) if isinstance(value, dict) else (None, None)
     if not _is_name(name) or not (is_text(uid) or (kind == "node" and uid is None)):
-        raise refusal("evidence_malformed", f"the token's {kind} is {shown(value)}; expected a name and a uid")
+        seen = shown(value) + (f" with name {shown(name)} and uid {shown(uid)}" if isinstance(value, dict) else "")
+        raise refusal("evidence_malformed", f"the token's {kind} is {seen}; expected an object's name and its uid")
     return {kind: name} if uid is None else {kind: name, f"{kind}_uid": uid}
 
 

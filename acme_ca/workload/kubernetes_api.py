@@ -17,9 +17,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from acme_ca import https
 from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.jose.encoding import shown
+from acme_ca.paths import ExistingFile
 from acme_ca.secret import Secret
 from acme_ca.workload.base import refusal
-from acme_ca.workload.jwks import AnchoredPath, HttpsUrl, bearer
+from acme_ca.workload.jwks import HttpsUrl, bearer
 
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _DONE = (200, 201)
@@ -53,7 +54,7 @@ class KubernetesApi(BaseModel):
     """What has to be there still when an earlier proof is used again."""
     api: Annotated[HttpsUrl, AfterValidator(_server)]
     """The URL of the API server, e.g. https://10.0.0.1:6443."""
-    ca_file: AnchoredPath | None = None
+    ca_file: ExistingFile | None = None
     """PEM file of the roots that the API server's certificate is verified by; without one the system's."""
     token: Secret
     """The bearer token of a service account of this CA; a workload's token is never used for it."""

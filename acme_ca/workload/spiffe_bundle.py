@@ -6,18 +6,17 @@ import logging
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from cryptography import x509
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from acme_ca import https
 from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.identifiers import SPIFFE
 from acme_ca.jose.encoding import shown
+from acme_ca.paths import ExistingFile
 from acme_ca.problems import Problem
-from acme_ca.secret import anchored
 from acme_ca.workload import chain
 from acme_ca.workload.documents import Document, Documents, Origin
 from acme_ca.workload.jwks import HttpsUrl, parse_keys
@@ -68,7 +67,7 @@ class WebBundle(_Place):
     """The URL of the bundle endpoint."""
     profile: Literal["https_web"] = "https_web"
     """How the endpoint is authenticated."""
-    ca_file: Annotated[Path, AfterValidator(anchored)] | None = None
+    ca_file: ExistingFile | None = None
     """PEM file of the roots that the endpoint's certificate is verified by; without one the system's."""
     timeout: Annotated[float, Field(gt=0, le=60)] = 5
     """What one request gets, in seconds."""
@@ -87,7 +86,7 @@ class WebBundle(_Place):
 class FileBundle(_Place):
     """Read the bundle from a file, again whenever it changes: for trust domains that cannot be reached."""
 
-    file: Annotated[Path, AfterValidator(anchored)]
+    file: ExistingFile
     """The bundle in JSON, as `spire-server bundle show -format spiffe` writes it."""
 
     def document(self, trust_domain: str, documents: Documents[Bundle]) -> Document[Bundle]:

@@ -7,18 +7,17 @@ docs/workload-identity-00.md
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from acme_ca.clock import rfc3339
 from acme_ca.jose.encoding import shown
+from acme_ca.paths import ExistingFile
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.secret import anchored
 from acme_ca.workload import chain, pop
 from acme_ca.workload.base import Expected, Format, Proof, Provider, Workload, refusal
 from acme_ca.workload.chain import Anchors, Names
@@ -38,9 +37,9 @@ class X5c(Provider):
     """Believe what the CAs of a file certify. Revocation is not asked about: let such certificates be short-lived."""
 
     type: Literal["x5c"] = "x5c"
-    ca_file: Annotated[Path, AfterValidator(anchored)]
+    ca_file: ExistingFile
     """PEM file of the roots; it is read again when it changes."""
-    intermediates_file: Annotated[Path, AfterValidator(anchored)] | None = None
+    intermediates_file: ExistingFile | None = None
     """PEM file of CA certificates below the roots, for clients that send their own certificate alone."""
     binding: Literal["required"] = "required"
     """A proof always signs the key authorization."""

@@ -129,6 +129,16 @@ def test_a_rule_that_never_decides_is_warned_of(run: Run, config: Path) -> None:
     assert document["setting"] == "environment.prod.workload[2]"
 
 
+def test_a_rule_whose_ids_no_profile_carries_is_warned_of(run: Run, config: Path) -> None:
+    config.write_text(config.read_text().replace("lifetime = 900", 'profiles = ["server-1h", "server-8h"]'))
+    result = run("lint")
+    assert result.exit_code == 0
+    (warning,) = result.stderr.splitlines()
+    assert warning.endswith(
+        "rule 'deploy' grants SPIFFE IDs, and no profile that it allows carries one: server-1h, server-8h"
+    )
+
+
 # --- test ---
 
 

@@ -30,6 +30,7 @@ BLOCK = re.compile(
     r"^\[(?P<name>[\w.-]+)\]\(files/(?P=name)\):\n\n```\w+\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 TRUST_DOMAIN = 'trust_domain = "prod.corp.example"'
+NEEDED_FILE = re.compile(r'file = "([^"]+)"')
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 URL = "https://ca.corp.example:8443"
 
@@ -49,6 +50,9 @@ def configured(folder: Path, snippet: str) -> Path:
     assert text.count("[environment.prod]\n") == 1
     text = text.replace("[environment.prod]\n", f"[environment.prod]\n{TRUST_DOMAIN}\n")
     path.write_text(f"{text}\n{snippet}")
+    for name in NEEDED_FILE.findall(snippet):
+        folder.joinpath(name).parent.mkdir(exist_ok=True)
+        folder.joinpath(name).touch()
     return path
 
 

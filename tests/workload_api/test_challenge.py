@@ -142,6 +142,8 @@ def test_an_outage_leaves_the_challenge_pending(client: AcmeClient, cluster: Tok
     )
     assert (answer.status_code, body_of(answer)["workloadError"]) == (503, "provider_unavailable")
     assert answer.headers["Retry-After"]
+    assert body_of(answer)["detail"].startswith("provider 'cluster' cannot be asked now")
+    assert cluster.url not in answer.text  # where keys come from is for the log alone
     assert client.get(made["authorizations"][0])["status"] == "pending"
 
 

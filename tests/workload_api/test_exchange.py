@@ -119,6 +119,13 @@ def test_a_stolen_token_is_refused_and_the_binding_can_be_refreshed_by_its_accou
     assert refused(ca, later, account_jkt=stranger.signer.thumbprint) == "evidence_replayed"
 
 
+def test_a_provider_that_is_not_there_is_named(ca: RunningCa, cluster: TokenIssuer) -> None:
+    proof = {"format": "jwt", "evidence": cluster.token(issuers.kubernetes(AUDIENCE))}
+    answer = post(ca, "eab", proof | {"provider": "nope"})
+    assert (answer.status_code, body_of(answer)["workloadError"]) == (403, "issuer_untrusted")
+    assert "there is no provider 'nope' here that takes jwt" in body_of(answer)["detail"]
+
+
 def test_names_outside_the_grant_go_the_ordinary_way(ca: RunningCa, cluster: TokenIssuer) -> None:
     client = register(ca, exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE))))
     _, made = order(client, {"type": "dns", "value": NAME}, {"type": "dns", "value": "www.test.localhost"})
