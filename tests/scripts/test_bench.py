@@ -250,12 +250,15 @@ class TestFigures:
         assert Latency.of([0.002, 0.001, 0.010]) == Latency(3, 2.0, 10.0, 10.0)
 
     def test_processor_time_counts_children_that_have_ended(self) -> None:
-        script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(4_000_000))']); input()"
-        with subprocess.Popen([sys.executable, "-c", f"{script}"], stdin=subprocess.PIPE) as process:
-            used = 0.0
-            while used < 0.05:  # the child's work alone takes longer; ended by the test's time limit
-                used = tree_cpu([process.pid])
+        burn = "import time\nwhile time.process_time() < 0.3: pass"
+        script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print(); input()"
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            process.stdout.readline()  # the child has ended
+            used = tree_cpu([process.pid])
             process.communicate(b"\n")
+        assert used > 0.25  # the parent's own start takes a tenth of it
         assert tree_cpu([process.pid]) == 0
 
     def test_medians_and_ratios_to_the_first_server(self) -> None:
