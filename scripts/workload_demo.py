@@ -2,7 +2,7 @@
 """A stand-in for a Kubernetes cluster, for `scripts/run --workload`: it signs the tokens of two service accounts.
 
     workload_demo.py prepare DIR         make its key, and let the environment prod of the CA in DIR believe it
-    workload_demo.py token DIR ACCOUNT   print the token of a pod of this service account in the namespace pay
+    workload_demo.py token DIR ACCOUNT   print the token of a new pod of this service account in the namespace pay
 
 The CA reads the cluster's public keys from a file, as it does where it cannot reach the cluster.
 """
@@ -70,9 +70,10 @@ def prepare(folder: Path) -> None:
 
 
 def token(folder: Path, account: str) -> str:
-    """Return a new token, made out to the environment prod."""
+    """Return the token of a new pod, made out to the environment prod."""
     external_url = tomllib.loads((folder / "acme-ca.toml").read_text())["external_url"]
     now = int(time.time())
+    pod = secrets.token_hex(4)
     claims = {
         "iss": ISSUER,
         "sub": f"system:serviceaccount:{NAMESPACE}:{account}",
@@ -84,7 +85,7 @@ def token(folder: Path, account: str) -> str:
         "kubernetes.io": {
             "namespace": NAMESPACE,
             "serviceaccount": {"name": account, "uid": f"{account}-account"},
-            "pod": {"name": f"{account}-0", "uid": f"{account}-0-pod"},
+            "pod": {"name": f"{account}-{pod}", "uid": f"{account}-{pod}-uid"},
         },
     }
     key = RSAKey.import_key(json.loads((folder / "demo" / "cluster.json").read_text()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from tests.support.tools import ROOT, require_tool
 if TYPE_CHECKING:
     from pathlib import Path
 
+API = ("spiffe://prod.localhost/ns/pay/sa/api", "api.pay.prod.localhost")
+WEB = ("spiffe://prod.localhost/ns/pay/sa/web", "web.pay.prod.localhost")
 PORTS = ("--http-port", "--https-port", "--status-port")
 
 
@@ -26,10 +29,10 @@ def _free_ports(count: int) -> list[int]:
 
 def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [str(ROOT / "scripts/run"), "--once", "--dir", str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_it_ends_with_a_certificate_and_does_so_again(tmp_path: Path) -> None:
     require_tool("openssl")
     ports = [text for option, port in zip(PORTS, _free_ports(3), strict=True) for text in (option, str(port))]
@@ -40,12 +43,35 @@ def test_it_ends_with_a_certificate_and_does_so_again(tmp_path: Path) -> None:
     assert f"{certificate}: OK" in first.stdout
     root = (folder / "certificates/root.pem").read_bytes()
 
-    again = _run(folder)
-    assert again.returncode == 0, again.stdout + again.stderr
+    for _ in range(2):
+        again = _run(folder, "--workload")
+        assert again.returncode == 0, again.stdout + again.stderr
+        told = re.findall(r"URI:(\S+?),|DNS:(\S+)", again.stdout)
+        assert [uri or dns for uri, dns in told if "pay" in uri + dns] == [*API, *API, *WEB], again.stdout
     assert (folder / "certificates/root.pem").read_bytes() == root
 
 
-def test_a_wrong_argument_names_the_right_ones() -> None:
-    answer = subprocess.run([ROOT / "scripts/run", "--twice"], capture_output=True, text=True, check=False, timeout=30)
-    assert answer.returncode == 1
-    assert "unknown argument --twice; usage: scripts/run [--once]" in answer.stderr
+def test_help_tells_the_options() -> None:
+    answer = _asked("--help")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "--workload" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["--twice"], "unknown argument --twice"),
+        (["--dir"], "--dir needs a value"),
+        (["--dir", "--once"], "--dir needs a value"),
+        (["--dir", ""], "--dir needs a value"),
+    ],
+)
+def test_a_wrong_argument_names_the_right_ones(arguments: list[str], wrong: str) -> None:
+    answer = _asked(*arguments)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith(f"scripts/run: {wrong}; usage: scripts/run [--once]")
+
+
+def _asked(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "scripts/run"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
