@@ -41,7 +41,7 @@ def authorization(asked: SignedRequest, id_: str) -> Response:
 
 
 def challenge(asked: SignedRequest, id_: str, challenge: str) -> Response:
-    """Submit a challenge with `{}`, or read it with an empty payload. §7.5.1."""
+    """Submit a challenge with `{}` or a workload's proof, or read it with an empty payload. §7.5.1."""
     if asked.payload and challenge == WORKLOAD_CHALLENGE:
         found = proofs.prove(asked.ca, asked.environment, asked.account(), id_, _proof(asked), asked.url)
     elif asked.payload:

@@ -106,7 +106,9 @@ def eab(**given: Unpack[ExchangeGiven]) -> None:
     "--account-key", type=_FILE, help="The account key, made if there is none. Default: account.key in --out."
 )
 @click.option(
-    "--hook", metavar="COMMAND", help="A shell command to run after each change, with $ACME_WORKLOAD_KEY etc."
+    "--hook",
+    metavar="COMMAND",
+    help="A shell command to run after each change and at start, until it ends with 0; finds $ACME_WORKLOAD_KEY etc.",
 )
 @click.option("--hook-seconds", type=click.FloatRange(min=1), default=HOOK_SECONDS, show_default=True)
 @click.option("--status-file", type=_FILE, help="A JSON file: not_after, seconds_left, renew_at, last_error.")
@@ -170,13 +172,12 @@ def _wish(dns: tuple[str, ...], spiffe_id: str | None, profile: str | None) -> W
     if not dns and spiffe_id is None:
         raise click.UsageError("nothing is asked for; expected --dns or --spiffe-id")
     try:
-        if dns:
-            identifiers.parse_many([("dns", name) for name in dns])
+        parsed = identifiers.parse_many([("dns", name) for name in dns]) if dns else ()
         if spiffe_id is not None:
             identifiers.parse_spiffe_id(spiffe_id)
     except Problem as problem:
         raise click.UsageError("; ".join([problem.detail, *(part.detail for part in problem.subproblems)])) from problem
-    return Wish(tuple(dict.fromkeys(dns)), spiffe_id, profile)
+    return Wish(tuple(dict.fromkeys(name.value for name in parsed)), spiffe_id, profile)
 
 
 def _thumbprint(text: str | None, *, key: bool) -> str | None:

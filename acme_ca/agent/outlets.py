@@ -78,30 +78,23 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A command that is run after each change, with the paths of the files in its environment.
-
-    Its failure is logged and nothing more: the files are good, and what it restarts may come back by itself.
-    """
+    """A command that is run after each change, with the paths of the files in its environment."""
 
     command: str
     folder: Path
     seconds: float = HOOK_SECONDS
 
     def take(self, material: Material) -> None:
-        """Run the command."""
+        """Run the command; raises AgentError unless it ends with 0."""
         variables = {f"ACME_WORKLOAD_{name}": str(self.folder / file) for name, file in _VARIABLES.items()}
         variables |= {
             "ACME_WORKLOAD_DIR": str(self.folder),
             "ACME_WORKLOAD_NOT_AFTER": rfc3339(material.issued.leaf.not_valid_after_utc),
             "ACME_WORKLOAD_SPIFFE_ID": material.spiffe_id or "",
         }
-        try:
-            ended = shell.run(self.command, variables, self.seconds, "the hook")
-        except AgentError as error:
-            log.error("hook.failed", reason=str(error))  # noqa: TRY400 - a traceback of ours tells nothing of it
-            return
+        ended = shell.run(self.command, variables, self.seconds, "the hook")
         if ended.code != 0:
-            log.error("hook.failed", reason=f"the hook ended with {ended.code}")
+            raise AgentError(f"the hook ended with {ended.code}")
 
 
 @dataclass(frozen=True, slots=True)

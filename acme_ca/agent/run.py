@@ -36,7 +36,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What to obtain, from whom, and where it goes. `publish` take what changed; `after` are told of it afterwards."""
+    """What to obtain, from whom, and where it goes.
+
+    `publish` take what changed. `after` are told of it afterwards; while one fails, it is told again, and the
+    certificate is kept fresh all the same: the files are good.
+    """
 
     directory_url: str
     ca_file: Path | None
@@ -59,10 +63,11 @@ class Agent:
     last_error: str | None = None
     _failures: int = 0
     _waiting: list[Outlet] = field(default_factory=list)
+    _untold: list[Outlet] = field(default_factory=list)
     _bundle_at: datetime | None = None
 
     def once(self) -> Material:
-        """Obtain a certificate and publish it; raises AgentError."""
+        """Obtain a certificate, publish it and tell of it; raises AgentError."""
         try:
             found = self._issue(self._server(), now())
             self._publish()
@@ -71,6 +76,8 @@ class Agent:
             raise
         finally:
             self._report()
+        if self._untold:
+            raise AgentError(f"the certificate is published, but {self.last_error}")
         return found
 
     def forever(self) -> NoReturn:
@@ -91,11 +98,12 @@ class Agent:
             return
         self.material = found
         self.plan = replace(renewal.fallback(found.issued.leaf, moment), check_at=moment)
-        self._waiting = list(self.settings.publish)
+        self._changed()  # the run before may have ended before all knew
         log.info("certificate.found", not_after=rfc3339(found.issued.leaf.not_valid_after_utc))
 
     def turn(self) -> float:
         """Do what is due, and return the seconds until something may be due again."""
+        self.last_error = None
         try:
             pause = self._do_due(now())
         except AgentError as error:
@@ -111,7 +119,6 @@ class Agent:
             )
             return pause
         self._failures = 0
-        self.last_error = None
         return pause
 
     def _do_due(self, moment: datetime) -> float:
@@ -133,7 +140,8 @@ class Agent:
         before = None if self.material is None else self.material.issued.leaf
         issued = self._obtained(server, before)
         found = Material(issued, anchors)
-        self.material, self._waiting = found, [*self.settings.publish, *self.settings.after]
+        self.material = found
+        self._changed()
         self.plan = renewal.plan(server, issued.leaf, moment)
         log.info(
             "certificate.issued",
@@ -187,17 +195,32 @@ class Agent:
         if set(anchors) != set(found.bundle):
             log.info("bundle.changed", anchors=len(anchors))
             self.material = Material(found.issued, anchors)
-            self._waiting = [*self.settings.publish, *self.settings.after]
+            self._changed()
             if self.plan is not None and not _is_issued_below(self.material):
                 log.warning("bundle.without_issuer", reason="peers believe this certificate no more; it is renewed")
                 self.plan = replace(self.plan, renew_at=moment)
             self._publish()
 
+    def _changed(self) -> None:
+        self._waiting, self._untold = list(self.settings.publish), list(self.settings.after)
+
     def _publish(self) -> None:
         """Give the material to all outlets that wait for it; one that fails keeps its place in the queue."""
-        while self.material is not None and self._waiting:
+        if self.material is None:
+            return
+        while self._waiting:
             self._waiting[0].take(self.material)
             del self._waiting[0]
+        self._untold = [outlet for outlet in self._untold if not self._is_told(outlet, self.material)]
+
+    def _is_told(self, outlet: Outlet, found: Material) -> bool:
+        try:
+            outlet.take(found)
+        except AgentError as error:
+            self.last_error = str(error)
+            log.error("hook.failed", reason=str(error))  # noqa: TRY400 - a traceback of ours tells nothing of it
+            return False
+        return True
 
     def _until_due(self) -> float:
         moments = [self._bundle_at] + ([] if self.plan is None else [self.plan.renew_at, self.plan.check_at])

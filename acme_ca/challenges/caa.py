@@ -16,8 +16,8 @@ from acme_ca.challenges.network import Network
 from acme_ca.identifiers import Identifier
 from acme_ca.problems import Caa
 
-# IANA registry of CAA properties. A critical property that is not here may be any restriction, RFC 8659 §4.1.
 MAX_AHEAD = 8  # labels whose records are asked for together
+# IANA registry of CAA properties. A critical property that is not here may be any restriction, RFC 8659 §4.1.
 _KNOWN = frozenset({"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"})
 
 

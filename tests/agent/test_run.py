@@ -22,6 +22,7 @@ from acme_ca.agent.outlets import Envoy, Hook
 from acme_ca.agent.proofs import Prover
 from acme_ca.agent.run import Agent
 from acme_ca.agent.transport import Transport
+from acme_ca.clock import now
 from tests.agent.conftest import (
     JOB,
     JOB_ID,
@@ -250,17 +251,49 @@ def test_trust_anchors_are_the_ca_file_where_there_is_no_bundle(home: Home) -> N
     )
 
 
-def test_the_hook_knows_the_files_and_its_failure_is_not_fatal(home: Home) -> None:
+def test_the_hook_knows_the_files(home: Home) -> None:
     told = home.folder / "told"
-    hook = Hook(f'printf "%s %s" "$ACME_WORKLOAD_SPIFFE_ID" "$ACME_WORKLOAD_KEY" > {told}; exit 3', home.out)
+    hook = Hook(f'printf "%s %s" "$ACME_WORKLOAD_SPIFFE_ID" "$ACME_WORKLOAD_KEY" > {told}', home.out)
     Agent(home.settings(after=(hook,))).once()
     assert told.read_text() == f"{SPIFFE_ID} {home.out}/key.pem"
     assert home.status()["last_error"] is None
 
 
-def test_a_hook_that_hangs_is_ended(home: Home) -> None:
-    Agent(home.settings(after=(Hook("sleep 1000 & wait", home.out, seconds=1),))).once()
-    assert home.status()["last_error"] is None
+@pytest.mark.parametrize(
+    ("command", "reason"), [("exit 3", "ended with 3"), ("sleep 1000 & wait", "did not end within 1 seconds")]
+)
+def test_a_hook_that_fails_is_told_of_and_the_files_are_there(home: Home, command: str, reason: str) -> None:
+    agent = Agent(home.settings(after=(Hook(command, home.out, seconds=1),)))
+    with pytest.raises(AgentError, match=f"the certificate is published, but .*{reason}"):
+        agent.once()
+    assert (home.out / "cert.pem").exists()
+    assert reason in str(home.status()["last_error"])
+
+
+def test_a_hook_that_fails_runs_again_and_keeps_no_renewal_from_its_time(home: Home) -> None:
+    runs = home.folder / "runs"
+    agent = Agent(home.settings(after=(Hook(f"echo >> {runs}; test -e {home.folder}/ready", home.out),)))
+    agent.turn()
+    first = agent.material
+    assert agent.plan is not None
+    assert agent.last_error == "the hook ended with 1"
+    agent.plan = replace(agent.plan, renew_at=now())
+    agent.turn()
+    assert agent.material != first
+    (home.folder / "ready").touch()
+    agent.turn()
+    assert agent.last_error is None
+    told = runs.read_text()
+    agent.turn()
+    assert runs.read_text() == told
+
+
+def test_the_hook_runs_after_a_restart_too(home: Home) -> None:
+    home.agent().once()
+    agent = Agent(home.settings(after=(Hook(f"touch {home.folder}/told", home.out),)))
+    agent.adopt()
+    agent.turn()
+    assert (home.folder / "told").exists()
 
 
 def test_envoy_gets_its_resources(home: Home) -> None:
