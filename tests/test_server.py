@@ -195,8 +195,16 @@ class TestProcesses:
     @pytest.mark.parametrize("role", ["acme", "status", "worker"])
     def test_a_killed_child_is_started_again(self, server: Server, role: str) -> None:
         (child,) = server.children(role)
+        workers = child.children()
         child.kill()
-        eventually(lambda: [other for other in server.children(role) if other.pid != child.pid], role)
+
+        def is_back() -> bool:
+            """A listener counts with its workers: those of the one that was killed serve on for a moment."""
+            others = [other for other in server.children(role) if other.pid != child.pid]
+            return any(len(other.children()) == len(workers) for other in others)
+
+        eventually(is_back, role)
+        assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
         eventually(lambda: server.get("/readyz")[0] == 200, "ready")
         with server.connect() as connection:
             assert ask(connection).startswith("HTTP/1.1 200")
