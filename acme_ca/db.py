@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -22,8 +23,9 @@ from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-REVISION = "0002"  # of the tables: the newest in migrations/versions, which a test compares
+REVISION = "0003"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
+_REHEARSING = ContextVar("rehearsing", default=False)
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
 
 
@@ -157,11 +159,20 @@ class Database:
             try:
                 yield connection
                 with baton.aside() if durable else nullcontext():
-                    driver.execute("COMMIT")
+                    driver.execute("ROLLBACK" if _REHEARSING.get() else "COMMIT")
             except BaseException:
                 with suppress(self._driver.Error):  # a connection that is lost has lost the transaction too
                     driver.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Undo what this thread writes in the block, each transaction at its end: to tell what would come of it."""
+        token = _REHEARSING.set(True)
+        try:
+            yield
+        finally:
+            _REHEARSING.reset(token)
 
     def _start(self, driver: Any, begin: str) -> None:  # noqa: ANN401 - the driver's own connection
         """Begin a transaction; another program that holds SQLite's write lock is waited for without the baton."""

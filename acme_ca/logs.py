@@ -10,8 +10,10 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, Literal, Protocol
@@ -55,6 +57,25 @@ def configure(settings: LogSettings, stream: BinaryIO | None = None) -> None:
 
 
 _requests: Any = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _ForPeople:
+    level: Literal["warning"] = "warning"
+    format: Literal["console"] = "console"
+
+
+@contextmanager
+def on_standard_error() -> Iterator[None]:
+    """Send warnings and worse to standard error while the block lasts: what a command prints is its answer."""
+    global _requests  # noqa: PLW0603 - as in `configure`
+    before, requests = structlog.get_config(), _requests
+    configure(_ForPeople(), sys.stderr.buffer)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        _requests = requests
 
 
 def request(**fields: object) -> None:

@@ -17,6 +17,7 @@ URN = "urn:ietf:params:acme:error:"
 class Problem(Exception):
     """A refusal the client shall see. `type` is the name behind the URN, `status` the HTTP status code."""
 
+    namespace: ClassVar[str] = URN
     type: ClassVar[str] = "serverInternal"
     status: ClassVar[int] = 500
 
@@ -38,14 +39,14 @@ class Problem(Exception):
 
     def document(self) -> dict[str, Any]:
         """Render as the JSON object of RFC 9457, with the subproblems of RFC 8555 §6.7.1."""
-        document: dict[str, Any] = {"type": URN + self.type, "detail": self.detail, "status": self.status}
+        document: dict[str, Any] = {"type": self.namespace + self.type, "detail": self.detail, "status": self.status}
         if self.subproblems:
             document["subproblems"] = [problem.subdocument() for problem in self.subproblems]
         return document | dict(self.extra)
 
     def subdocument(self) -> dict[str, Any]:
         """Render as a subproblem, the only place where an `identifier` may stand. RFC 8555 §6.7.1."""
-        document = {"type": URN + self.type, "detail": self.detail}
+        document = {"type": self.namespace + self.type, "detail": self.detail}
         return document if self.identifier is None else document | {"identifier": dict(self.identifier)}
 
 

@@ -17,7 +17,8 @@ from werkzeug.routing import MapAdapter
 from acme_ca import baton, logs, metrics, problems
 from acme_ca.problems import Problem
 
-BODY = "acme_ca.body"  # in the WSGI environment of a POST request
+WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+BODY = "acme_ca.body"  # in the WSGI environment of a request by one of these methods
 MAX_BODY = 128 * 1024  # bytes: a CSR with a hundred names and an RSA-4096 key in JWS is far below
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class Application(Flask):
     def wsgi_app(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - the WSGI interface
         """Answer a request. Its body is read first: a slow client keeps only its own thread waiting."""
         with IN_FLIGHT:
-            if environ["REQUEST_METHOD"] == "POST":
+            if environ["REQUEST_METHOD"] in WITH_BODY:
                 environ[BODY] = _read_body(environ)
             with baton.held():
                 return super().wsgi_app(environ, start_response)
@@ -85,7 +86,7 @@ def json_response(body: object, status: int = HTTPStatus.OK, headers: Mapping[st
 
 
 def body() -> bytes:
-    """Return the body of the POST request at hand; raises PayloadTooLarge, and Malformed if it broke off."""
+    """Return the body of the request at hand; raises PayloadTooLarge, and Malformed if it broke off."""
     found: bytes | Problem = _present(request).environ[BODY]
     if isinstance(found, Problem):
         raise found

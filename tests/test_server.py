@@ -220,7 +220,7 @@ class TestProcesses:
 
     def test_no_process_survives_a_killed_supervisor(self, own_server: Server) -> None:
         everyone = own_server.processes()
-        assert len(everyone) == 6
+        assert len(everyone) == 8  # three listeners of gunicorn, their four workers, and the worker
         own_server.stop(signal.SIGKILL)
         assert psutil.wait_procs(everyone, timeout=PATIENCE)[1] == []
 

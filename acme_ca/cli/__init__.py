@@ -13,12 +13,13 @@ import click
 EXIT_CODES = "Exit codes: 0 done; 1 refused, or mistakes found; 2 wrong usage."
 
 COMMANDS = {
+    "admin": "Enroll operators, and give them certificates and tokens for the admin API.",
     "config": "Check the configuration file, or print its JSON Schema.",
     "db": "Create or migrate the tables of the database.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
     "policy": "Check the rules for workloads, and try them out.",
-    "serve": "Serve ACME and the status listener.",
+    "serve": "Serve ACME, the admin API and the status listener.",
     "workload": "List, revoke and release what workloads are bound to; admit one by hand.",
 }
 """Each command is the function of its name in the module of its name; here is its line in the list of commands."""

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from acme_ca import clock
-from acme_ca.config import Config, Issuer
+from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.config.fields import is_address
 from acme_ca.keys import PrivateKey, SoftwareKey
 from acme_ca.pki import ca
@@ -89,6 +89,8 @@ class Ceremony:
         root = x509.load_pem_x509_certificate(self._root_path.read_bytes())
         for one in wanted:
             root_key = self._intermediate(one, root, root_key)
+        if self._config.listener.admin is not None:
+            self._admin_issuer(self._config.listener.admin.issuer)
         return root
 
     def prepare_storage(self) -> None:
@@ -153,11 +155,20 @@ class Ceremony:
         self._write(issuer.certificate, certificate)
         return root_key
 
-    def _make_root(self, key: PrivateKey) -> x509.Certificate:
+    def _admin_issuer(self, issuer: AdminIssuer) -> None:
+        """Make who signs the certificates of operators: a root of its own, which no other certificate chains to."""
+        if issuer.certificate.exists():
+            if not issuer.key.path.exists():
+                raise CeremonyError(f"{issuer.certificate} exists, but its key {issuer.key.path} does not: restore it")
+            self.report.kept += [issuer.key.path, issuer.certificate]
+            return
+        self._write(issuer.certificate, self._make_root(self._key(issuer.key, ISSUER_KEY), "admin"))
+
+    def _make_root(self, key: PrivateKey, role: str = "root") -> x509.Certificate:
         now = clock.now()
         return ca.make_root(
             key,
-            common_name=self._common_name("root"),
+            common_name=self._common_name(role),
             organization=ORGANIZATION,
             not_before=now - BACKDATE,
             not_after=now + ROOT_LIFETIME,

@@ -91,6 +91,7 @@ def _networks(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, .
 @click.option("--tls-port", default=443, show_default=True, help="The port that tls-alpn-01 validation connects to.")
 @click.option("--acme-bind", help="Address and port of the HTTPS listener.")
 @click.option("--status-bind", help="Address and port of the plain-HTTP listener.")
+@click.option("--admin-bind", help="Address and port of the admin API. Default: 127.0.0.1:8444.")
 @json_option
 @click.pass_context
 def init(ctx: click.Context, /, folder: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's
@@ -120,6 +121,7 @@ def _choices(
     domain: str | None,
     acme_bind: str | None,
     status_bind: str | None,
+    admin_bind: str | None,
     resolvers: tuple[str, ...],
     **rest: Any,  # noqa: ANN401 - options that are taken as they are
 ) -> starter.Choices:
@@ -131,6 +133,7 @@ def _choices(
         domain=domain,
         acme_bind=acme_bind or f"{anywhere}:{url.port or HTTPS_PORT}",
         status_bind=status_bind or f"{anywhere}:8080",
+        admin_bind=admin_bind or "127.0.0.1:8444",
         resolvers=resolvers or (starter.system_resolvers() if domain else ()),
         **rest,
     )

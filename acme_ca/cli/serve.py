@@ -12,7 +12,7 @@ import click
 from acme_ca import logs
 from acme_ca.cli.options import SETTINGS, config_option, load_or_refuse, refuse
 
-ROLES = ("acme", "status", "worker")
+ROLES = ("acme", "status", "admin", "worker")
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -27,7 +27,7 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 )
 @click.option("--child", is_flag=True, hidden=True, help="Take orders from the supervisor on standard input.")
 def serve(config_path: Path, roles: tuple[str, ...], child: bool) -> None:  # noqa: FBT001 - click passes it by name
-    """Serve ACME over HTTPS, the status listener over plain HTTP, and the work beside requests.
+    """Serve ACME and the admin API over HTTPS, the status listener over plain HTTP, and do the work beside requests.
 
     SIGTERM and SIGINT let requests at hand finish. SIGHUP reads the configuration again; when something is wrong with
     it, the one before stays in use and the log says why. The HTTPS listener's certificate is renewed in place.
@@ -37,6 +37,8 @@ def serve(config_path: Path, roles: tuple[str, ...], child: bool) -> None:  # no
         children.run(children.Orders.model_validate_json(sys.stdin.buffer.read()))
         return
     config = load_or_refuse(config_path)
+    if config.listener.admin is None and "admin" in roles:
+        refuse("there is no [listener.admin] in the configuration")
     _keep_metrics_in(config.state / "metrics")
     logs.configure(config.log)
     supervisor = import_module("acme_ca.server.supervisor")

@@ -32,6 +32,14 @@ bind = {status_bind}
 # Certificates point to this URL (AIA).
 url = {status_url}
 
+[listener.admin]  # the admin API: HTTPS with a certificate or a token, and the Unix socket state/admin.sock
+bind = {admin_bind}
+
+# Signs the certificates of operators and nothing else; `acme-ca admin enroll` gives them out.
+[listener.admin.issuer]
+certificate = "certificates/admin.pem"
+key = {{ type = "software", path = "keys/admin.key", passphrase = "file:keys/passphrase" }}
+
 [database]
 # One host: SQLite. Several: "postgresql+psycopg://acme_ca@db.example/acme_ca" and, if it needs one, the password
 # as a reference, never as a value:
@@ -90,6 +98,7 @@ class Choices:
     external_url: str
     acme_bind: str
     status_bind: str
+    admin_bind: str
     environments: tuple[str, ...]
     domain: str | None
     http_port: int
@@ -115,6 +124,7 @@ def text(choices: Choices) -> str:
         external_url=_string(choices.external_url),
         acme_bind=_string(choices.acme_bind),
         status_bind=_string(choices.status_bind),
+        admin_bind=_string(choices.admin_bind),
         status_url=_string(choices.status_url),
         service_issuer=_issuer("service-1"),
     )

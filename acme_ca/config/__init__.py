@@ -4,6 +4,8 @@ from acme_ca.config.loading import json_schema, load, loads
 from acme_ca.config.mistakes import ConfigError, Location, Mistake, locate
 from acme_ca.config.tables import (
     AcmeListener,
+    AdminIssuer,
+    AdminListener,
     Config,
     Database,
     Environment,
@@ -17,6 +19,8 @@ from acme_ca.config.tables import (
 
 __all__ = [
     "AcmeListener",
+    "AdminIssuer",
+    "AdminListener",
     "Config",
     "ConfigError",
     "Database",

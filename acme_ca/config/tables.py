@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -68,6 +69,36 @@ class StatusListener(Settings):
     """Threads in each worker process."""
 
 
+class AdminIssuer(Settings):
+    """The certificate and key that sign the certificates of operators, and nothing else. Files hold PEM."""
+
+    certificate: PemFile
+    """The issuer's own certificate, self-signed: no certificate of an environment chains to it."""
+    key: AnyKey
+    """Where the private key is kept."""
+
+    @field_validator("key", mode="after")
+    @classmethod
+    def _key_exists(cls, key: AnyKey, info: ValidationInfo) -> AnyKey:
+        made_by_init(key.path, info)
+        return key
+
+
+class AdminListener(Settings):
+    """The HTTPS listener with the admin API, which answers on the Unix socket `admin.sock` in `state` too."""
+
+    bind: Bind = "127.0.0.1:8444"
+    """Address and port to listen on."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Worker processes."""
+    threads: int = Field(default=4, ge=1, le=256)
+    """Threads in each worker process: the requests that it answers at the same time."""
+    issuer: AdminIssuer
+    """Signs the certificates by which operators sign in."""
+    certificate_lifetime: int = Field(default=90 * DAY, ge=HOUR, le=366 * DAY)
+    """How long an operator's certificate is good for, in seconds."""
+
+
 class Listeners(Settings):
     """What `acme-ca serve` listens on."""
 
@@ -75,11 +106,17 @@ class Listeners(Settings):
     """The HTTPS listener."""
     status: StatusListener
     """The plain-HTTP listener."""
+    admin: AdminListener | None = None
+    """The admin API; without it there is none."""
 
     @model_validator(mode="after")
     def _apart(self) -> Listeners:
-        if self.acme.bind == self.status.bind and not self.acme.bind.endswith(":0"):
-            raise ValueError(f"acme and status cannot both listen on {self.acme.bind}")
+        binds = {"acme": self.acme.bind, "status": self.status.bind}
+        if self.admin is not None:
+            binds["admin"] = self.admin.bind
+        for (one, bind), (other, its) in combinations(binds.items(), 2):
+            if bind == its and not bind.endswith(":0"):
+                raise ValueError(f"{one} and {other} cannot both listen on {bind}")
         return self
 
 
@@ -308,6 +345,11 @@ class Config(Settings):
     """Own certificate profiles; one with the name of a built-in profile takes its place."""
     environment: dict[Name, Environment] = Field(min_length=1)
     """The environments."""
+
+    @property
+    def admin_socket(self) -> Path:
+        """The Unix socket of the admin API, for this user and root on this host."""
+        return self.state / "admin.sock"
 
     @model_validator(mode="after")
     def _name_the_ca(self) -> Config:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from acme_ca.models.base import Record, table_of
 from acme_ca.problems import Unauthorized
@@ -43,6 +44,14 @@ class ExternalKey(Record):
         elif self.used_at is not None and not self.reusable:
             reason = "was used before and is good for one account only"
         return reason
+
+    def standing(self, now: datetime) -> Literal["usable", "used", "expired", "revoked"]:
+        """Return how the key stands: revoked, expired, used or usable."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "used" if self.used_at is not None and not self.reusable else "usable"
 
     def use(self, now: datetime) -> None:
         """Spend the key on an account."""

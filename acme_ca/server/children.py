@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,12 +20,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from acme_ca import logs, worker
+from acme_ca.app import Face
 from acme_ca.config import Config
 from acme_ca.server import listeners
 from acme_ca.server.application import Application, assemble
 from acme_ca.services import listener
 
-Role = Literal["acme", "status", "worker"]
+Role = Literal["acme", "status", "admin", "worker"]
 
 PARENT_CHECK = 0.5  # seconds between looks at whether the supervisor is still there
 
@@ -41,7 +42,7 @@ class Orders(BaseModel):
 
     role: Role
     config: Config
-    listen: int | None
+    listen: tuple[int, ...]
     ready: int
     supervisor: int
 
@@ -90,14 +91,14 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def start(role: Role, config: Config, config_path: Path, listening: socket.socket | None) -> Child:
+def start(role: Role, config: Config, config_path: Path, listening: Sequence[socket.socket]) -> Child:
     """Start a child in a process group of its own: Ctrl-C at a terminal is for the supervisor, which drains."""
     reading, writing = os.pipe()
     try:
         orders = Orders(
             role=role,
             config=config,
-            listen=None if listening is None else listening.fileno(),
+            listen=tuple(opened.fileno() for opened in listening),
             ready=writing,
             supervisor=os.getpid(),
         )
@@ -107,7 +108,7 @@ def start(role: Role, config: Config, config_path: Path, listening: socket.socke
             process = subprocess.Popen(  # noqa: S603 - this very program
                 [sys.executable, "-m", "acme_ca", "serve", "--config", config_path, "--only", role, "--child"],
                 stdin=file,
-                pass_fds=[descriptor for descriptor in (orders.ready, orders.listen) if descriptor is not None],
+                pass_fds=[orders.ready, *orders.listen],
                 process_group=0,
                 env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
             )
@@ -126,14 +127,15 @@ def run(orders: Orders) -> None:
     ready = partial(_say_ready, orders.ready)
     if orders.role == "worker":
         _work(orders, ready)
-    elif orders.listen is not None:
+    else:
         _listen(orders.role, orders.config, orders.listen, ready)
 
 
-def _listen(role: Literal["acme", "status"], config: Config, descriptor: int, ready: Callable[[], None]) -> None:
-    own = config.listener.acme if role == "acme" else config.listener.status
-    certificate = listener.certificate_path(config) if role == "acme" else None
-    settings = listeners.settings(descriptor, own.workers, own.threads, certificate, ready)
+def _listen(role: Face, config: Config, descriptors: Sequence[int], ready: Callable[[], None]) -> None:
+    own = getattr(config.listener, role)
+    certificate = None if role == "status" else listener.certificate_path(config)
+    clients = own.issuer.certificate if role == "admin" else None
+    settings = listeners.settings(descriptors, own.workers, own.threads, certificate, ready, clients)
     listeners.Listener(settings, partial(Application, config, role)).run()
 
 

@@ -15,6 +15,7 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_READ
@@ -159,6 +160,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def init_process(self) -> None:
         """Look the settings up once: gunicorn reads a dozen for each request, at 0.5 µs each."""
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        self._plain = copy(self.cfg)
+        self._plain.__dict__.update(certfile=None, keyfile=None)
         super().init_process()
 
     def accept(self, listener: Any) -> None:  # noqa: ANN401 - gunicorn's wrapper of a socket
@@ -167,9 +170,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # another worker was faster, or the client left
-        if not self.cfg.is_ssl:
+        own = self._plain if client.family == socket.AF_UNIX else self.cfg  # who is on this host needs no TLS
+        if not own.is_ssl:
             client = Bounded(client.family, client.type, client.proto, fileno=client.detach())
-        connection = Connection(self.cfg, client, address, listener.getsockname())
+        connection = Connection(own, client, address, listener.getsockname())
         self.nr_conns += 1
         connection.timeout = time.monotonic() + REQUEST_TIME
         self.pending_conns.append(connection)
@@ -191,7 +195,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if not self._greet(conn):
                 conn.finish()
                 return False
-            if self.cfg.is_ssl and not conn.speaks_again(REST_TIME):
+            if conn.cfg.is_ssl and not conn.speaks_again(REST_TIME):
                 return True  # as after an answer: it waits for its request without a thread
         outcome = super().handle(conn)
         while outcome is True and self.alive and self._has_idle_threads() and conn.speaks_again(REST_TIME):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -79,19 +79,27 @@ class Listener(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Serve until told to stop."""
         master = Master(self)
         master.supervisor_pid = os.getppid()
+        master.systemd = True  # as under systemd, the sockets are another's, not to be removed at the end
         master.run()
 
 
 def settings(
-    descriptor: int, workers: int, threads: int, certificate: Path | None, ready: Callable[[], None]
+    descriptors: Sequence[int],
+    workers: int,
+    threads: int,
+    certificate: Path | None,
+    ready: Callable[[], None],
+    clients: Path | None = None,
 ) -> dict[str, object]:
     """Return gunicorn's settings for a listener; `ready` is called in each worker that can serve.
+
+    `clients` is the PEM file of who issues the certificates that clients may show.
 
     No header of any client says where a request came from: `forwarded_allow_ips` lets every peer set the trusted
     headers, of which there are none. An empty list of peers would mean the same, and cost 10 µs a request.
     """
     found: dict[str, object] = {
-        "bind": f"fd://{descriptor}",
+        "bind": [f"fd://{descriptor}" for descriptor in descriptors],
         "workers": workers,
         "threads": threads,
         "worker_class": "acme_ca.server.connections.Worker",
@@ -115,12 +123,12 @@ def settings(
     if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):
         found["worker_tmp_dir"] = str(SHARED_MEMORY)
     if certificate is not None:
-        found |= _tls_settings(certificate)
+        found |= _tls_settings(certificate, clients)
     return found
 
 
-def _tls_settings(certificate: Path) -> dict[str, Any]:
-    contexts = TlsContexts(certificate)
+def _tls_settings(certificate: Path, clients: Path | None) -> dict[str, Any]:
+    contexts = TlsContexts(certificate, clients)
     return {
         "certfile": str(certificate),
         "do_handshake_on_connect": False,  # a thread shakes hands, not the accept loop

@@ -188,7 +188,7 @@ class Supervisor:
         Raises StartError for what stays wrong, ServiceUnavailable for what may pass.
         """
         try:
-            if "acme" in self._roles:
+            if not {"acme", "admin"}.isdisjoint(self._roles):
                 listener.ensure(config)
             Authority(config).close()
         except ServiceUnavailable:
@@ -199,12 +199,13 @@ class Supervisor:
     def _raise(self, config: Config) -> Generation:
         """Start a generation and return it when it is ready; raises StartError, and nothing of it is left then."""
         present = None if self._current is None else self._current.listening
+        roles = tuple(role for role in self._roles if role != "admin" or config.listener.admin is not None)
         try:
-            listening = listen(config, self._roles, present)
+            listening = listen(config, roles, present)
         except OSError as error:
             raise StartError(str(error)) from error
-        generation = Generation(config, self._config_path, listening, self._roles)
-        for role in self._roles:
+        generation = Generation(config, self._config_path, listening, roles)
+        for role in roles:
             generation.start(role)
         deadline = time.monotonic() + STARTING
         while not generation.is_ready:
@@ -222,14 +223,14 @@ class Supervisor:
         url = self._config.external_url
         log.info(
             "serve.ready",
-            roles=list(self._roles),
+            roles=[] if self._current is None else list(self._current.roles),
             listening=None if self._current is None else self._current.listening.binds,
             directories=[f"{url}/acme/{name}/directory" for name in self._config.environment],
         )
 
     def _renew(self, config: Config) -> None:
         """Keep the listener's certificate good; that it fails is no reason to stop, for half its life is left."""
-        if "acme" in self._roles and time.monotonic() >= self._next_renewal:
+        if not {"acme", "admin"}.isdisjoint(self._roles) and time.monotonic() >= self._next_renewal:
             self._next_renewal = time.monotonic() + RENEWAL_CHECK
             try:
                 listener.ensure(config)

@@ -23,8 +23,9 @@ class TlsContexts:
     Making a context costs more than a handshake, looking at a file's times next to nothing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clients: Path | None = None) -> None:
         self._path = path
+        self._clients = clients
         self._lock = threading.Lock()
         self._seen: tuple[int, int] | None = None
         self._context: ssl.SSLContext | None = None
@@ -38,7 +39,7 @@ class TlsContexts:
                 status = self._path.stat()
                 seen = (status.st_ino, status.st_mtime_ns)
                 if self._context is None or seen != self._seen:
-                    self._context, self._seen = context(self._path), seen
+                    self._context, self._seen = context(self._path, self._clients), seen
             except OSError:  # ssl.SSLError is one
                 if self._context is None:
                     raise
@@ -46,8 +47,11 @@ class TlsContexts:
             return self._context
 
 
-def context(path: Path) -> ssl.SSLContext:
-    """Return a server's context with the key and chain in the PEM file `path`; raises OSError."""
+def context(path: Path, clients: Path | None = None) -> ssl.SSLContext:
+    """Return a server's context with the key and chain in the PEM file `path`; raises OSError.
+
+    Clients may show a certificate of the issuers in the PEM file `clients`; any other ends the handshake.
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -56,4 +60,7 @@ def context(path: Path) -> ssl.SSLContext:
     made.num_tickets = 1  # clients come back one connection at a time
     made.load_cert_chain(path)
     made.sslsocket_class = BoundedTls
+    if clients is not None:
+        made.load_verify_locations(clients)
+        made.verify_mode = ssl.CERT_OPTIONAL
     return made

@@ -34,6 +34,7 @@ def create(
     label: str | None = None,
     reusable: bool = False,
     lifetime: timedelta | None = None,
+    by: str | None = None,
 ) -> NewKey:
     """Make a key; it binds one account unless `reusable`, and not after `lifetime`."""
     now = clock.now()
@@ -49,35 +50,57 @@ def create(
     )
     with database.write(durable=True) as connection:
         base.insert(connection, key)
-        audit.record(connection, environment, "external_key.created", key.kid, label=label, reusable=reusable)
+        audit.record(connection, environment, "external_key.created", key.kid, label=label, reusable=reusable, by=by)
     return NewKey(key.kid, b64url_encode(mac_key), key.expires_at)
 
 
-def all_of(database: Database, environment: str) -> list[ExternalKey]:
-    """Return an environment's keys, oldest first."""
-    columns = ExternalKey.table.c
-    statement = base.select(ExternalKey, columns.environment == environment).order_by(columns.created_at)
+def get(database: Database, environment: str, kid: str) -> ExternalKey:
+    """Return a key; raises NotFound."""
     with database.read() as connection:
-        return base.find(connection, ExternalKey, statement)
+        return _get(connection, environment, kid)
 
 
-def revoke(database: Database, environment: str, kid: str, *, keep_accounts: bool = False) -> int:
+def page(
+    database: Database, environment: str, after: str | None, limit: int, label: str | None = None
+) -> tuple[list[ExternalKey], str | None]:
+    """Return an environment's keys by their identifiers, and after which one the next page begins."""
+    columns = ExternalKey.table.c
+    statement = base.select(ExternalKey, columns.environment == environment).order_by(columns.kid).limit(limit + 1)
+    if after is not None:
+        statement = statement.where(columns.kid > after)
+    if label is not None:
+        statement = statement.where(columns.label == label)
+    with database.read() as connection:
+        found = base.find(connection, ExternalKey, statement)
+    return found[:limit], found[limit - 1].kid if len(found) > limit else None
+
+
+def revoke(
+    database: Database, environment: str, kid: str, *, keep_accounts: bool = False, by: str | None = None
+) -> int:
     """Make a key unusable and, unless they are kept, end its accounts; return how many ended. Raises NotFound."""
     now = clock.now()
     with database.write(durable=True) as connection:
-        key = base.get(connection, ExternalKey, kid, lock=True)
-        if key is None or key.environment != environment:
-            raise NotFound(f"environment {environment} has no external account key {kid}")
+        key = _get(connection, environment, kid, lock=True)
         if key.revoked_at is None:
             key.revoked_at = now
             base.update(connection, key)
-            audit.record(connection, environment, "external_key.revoked", kid)
+            audit.record(connection, environment, "external_key.revoked", kid, by=by)
         accounts = [] if keep_accounts else _accounts_of(connection, key)
         for account in accounts:
             account.revoke(now)
             base.update(connection, account)
-            audit.record(connection, environment, "account.revoked", account.id, account_id=account.id, eab_kid=kid)
+            audit.record(
+                connection, environment, "account.revoked", account.id, account_id=account.id, eab_kid=kid, by=by
+            )
     return len(accounts)
+
+
+def _get(connection: Connection, environment: str, kid: str, *, lock: bool = False) -> ExternalKey:
+    key = base.get(connection, ExternalKey, kid, lock=lock)
+    if key is None or key.environment != environment:
+        raise NotFound(f"environment {environment} has no external account key {kid[:80]}")
+    return key
 
 
 def _accounts_of(connection: Connection, key: ExternalKey) -> list[Account]:

@@ -56,6 +56,7 @@ class AcmeCa(Server):
             "--http-port": str(ports.http),
             "--acme-bind": acme,
             "--status-bind": status,
+            "--admin-bind": "127.0.0.1:0",
         }
         command = [self._program, "init", "--json", *(part for option in options.items() for part in option)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own arguments

@@ -108,7 +108,7 @@ def initialise(ca: Ca, acme: str, status: str) -> None:
     environments = [word for name in (OPEN, BOUND) for word in ("--environment", name)]
     ports = ["--http-port", str(ca.http_port), "--tls-port", str(ca.tls_port)]
     names = ["--external-url", ca.url, "--domain", DOMAIN, "--ip-network", "127.0.0.1/32"]
-    listeners = ["--acme-bind", acme, "--status-bind", status]
+    listeners = ["--acme-bind", acme, "--status-bind", status, "--admin-bind", "127.0.0.1:0"]
     run(*ACME_CA, "init", "--dir", ca.folder, "--resolver", ca.dns_server, *environments, *names, *listeners, *ports)
     head, bound = ca.config.read_text().split(f"[environment.{BOUND}]")
     bound = bound.replace("external_account_required = false", "external_account_required = true")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 API = ("spiffe://prod.localhost/ns/pay/sa/api", "api.pay.prod.localhost")
 WEB = ("spiffe://prod.localhost/ns/pay/sa/web", "web.pay.prod.localhost")
-PORTS = ("--http-port", "--https-port", "--status-port")
+PORTS = ("--http-port", "--https-port", "--status-port", "--admin-port")
 
 
 def _free_ports(count: int) -> list[int]:
@@ -35,7 +35,7 @@ def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.timeout(600)
 def test_it_ends_with_a_certificate_and_does_so_again(tmp_path: Path) -> None:
     require_tool("openssl")
-    ports = [text for option, port in zip(PORTS, _free_ports(3), strict=True) for text in (option, str(port))]
+    ports = [text for option, port in zip(PORTS, _free_ports(4), strict=True) for text in (option, str(port))]
     folder = tmp_path / "ca"
     first = _run(folder, *ports)
     assert first.returncode == 0, first.stdout + first.stderr

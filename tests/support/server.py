@@ -195,11 +195,13 @@ def prepare(folder: Path, *options: str) -> Server:
     """Make a CA whose listeners have ports of their own; `options` are those of `acme-ca init`."""
     acme, status, answers = free_ports(3)
     server = Server(folder, acme, status, answers)
-    make_ca_files(
-        folder,
-        *("--external-url", server.url, "--status-bind", f"127.0.0.1:{status}", "--http-port", str(answers)),
-        *options,
-    )
+    given = {
+        "--external-url": server.url,
+        "--status-bind": f"127.0.0.1:{status}",
+        "--admin-bind": "127.0.0.1:0",
+        "--http-port": str(answers),
+    }
+    make_ca_files(folder, *(word for pair in given.items() for word in pair), *options)
     return server
 
 

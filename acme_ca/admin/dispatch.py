@@ -1,0 +1,142 @@
+"""One request of the admin API: who asks, may they, what for, and what comes of it.
+
+The order is that of the checks: nobody who is not signed in learns what there is, nobody without the permission learns
+whether a body would have been right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from hashlib import sha256
+
+from flask import Response, g, request
+from pydantic import BaseModel, ValidationError
+
+from acme_ca.admin import signing_in
+from acme_ca.admin.calls import Answered, Asked, Call
+from acme_ca.admin.problems import Forbidden, Invalid
+from acme_ca.authority import Authority
+from acme_ca.models.admin import Operator
+from acme_ca.problems import UnsupportedMediaType
+from acme_ca.services import idempotency
+from acme_ca.web import Answer, body
+
+JSON = "application/json"
+DRY_RUN = "dry_run"
+KEY_MAX = 200  # characters of an Idempotency-Key
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def view(ca: Authority, call: Call) -> Callable[..., Response]:
+    """Return Flask's view of a call."""
+
+    def answer(**path: str) -> Response:
+        operator = signing_in.operator(ca, request.environ)
+        if not operator.may(call.permission):
+            raise Forbidden(f"{operator.by} is {operator.role.value}, which may not {call.permission.value}")
+        return _answer(_asked(ca, call, operator, path), call)
+
+    return answer
+
+
+def _asked(ca: Authority, call: Call, operator: Operator, path: Mapping[str, str]) -> Asked:
+    for name, value in path.items():
+        if not value.isprintable() or len(value) > KEY_MAX:
+            raise Invalid(f"{name} in the path is no plain text of up to {KEY_MAX} characters")
+    query, dry_run = _query(call)
+    asked = Asked(
+        ca=ca,
+        operator=operator,
+        path=path,
+        query=query,
+        body=None if call.body is None else _body(call.body),
+        dry_run=dry_run,
+        if_match=request.headers.get("If-Match"),
+    )
+    if "environment" in path:
+        g.environment = asked.environment.name
+    return asked
+
+
+def _query(call: Call) -> tuple[BaseModel, bool]:
+    """Return what the query says; each name may be there once."""
+    given = request.args.to_dict(flat=False)
+    dry_run = given.pop(DRY_RUN, ["false"]) if call.dry_run != "no" else ["false"]
+    twice = [name for name, values in given.items() if len(values) > 1]
+    if twice:
+        raise Invalid(f"{twice[0][:80]!a} is in the query more than once")
+    if dry_run not in (["true"], ["false"]):
+        raise Invalid(f"{DRY_RUN} is true or false")
+    values = {name: values[0] for name, values in given.items()}
+    if unclean := [name for name, value in values.items() if not value.isprintable()]:
+        raise Invalid(f"{unclean[0][:80]!a} in the query has characters that are not printable")
+    try:
+        return call.query.model_validate(values), dry_run == ["true"]
+    except ValidationError as error:
+        raise _invalid(error, "the query") from error
+
+
+def _body(model: type[BaseModel]) -> BaseModel:
+    if request.mimetype != JSON:
+        raise UnsupportedMediaType(f"the body is {(request.mimetype or 'of no type')[:80]}; expected {JSON}")
+    raw = body()
+    if b"\\u0000" in raw:  # no text of a database can hold it
+        raise Invalid("the body has the character U+0000")
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise _invalid(error, "the body") from error
+
+
+def _invalid(error: ValidationError, where: str) -> Invalid:
+    """Name every place that is wrong, and what is wrong with it; values stay out, they may be secrets."""
+    found = [
+        {"place": ".".join(str(part) for part in mistake["loc"]), "reason": mistake["msg"]}
+        for mistake in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    first = f"{found[0]['place'] or where}: {found[0]['reason']}"
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return Invalid(f"{where} is not what the call takes: {first}{more}", extra={"errors": found})
+
+
+def _answer(asked: Asked, call: Call) -> Response:
+    key = request.headers.get("Idempotency-Key")
+    if key is None or not call.acts or asked.dry_run:
+        return _respond(asked, call, _done(asked, call))
+    if not key.isprintable() or not 0 < len(key) <= KEY_MAX:
+        raise Invalid(f"Idempotency-Key is no plain text of up to {KEY_MAX} characters")
+    once = idempotency.Call(asked.operator.by, key, _request_digest(call, asked))
+    before = idempotency.begin(asked.ca, once)
+    if before is not None:
+        return Answer(before[1], before[0], {**NO_STORE, "Idempotency-Replayed": "true"}, content_type=JSON)
+    try:
+        response = _respond(asked, call, _done(asked, call))
+    except BaseException:
+        idempotency.forget(asked.ca, once)
+        raise
+    idempotency.finish(asked.ca, once, response.status_code, response.get_data())
+    return response
+
+
+def _done(asked: Asked, call: Call) -> Answered:
+    rehearsal = asked.ca.database.rehearsal() if asked.dry_run and call.dry_run == "undone" else nullcontext()
+    with rehearsal:
+        found = call.work(asked)
+    return found if isinstance(found, Answered) else Answered(found)
+
+
+def _respond(asked: Asked, call: Call, found: Answered) -> Response:
+    headers = dict(NO_STORE)
+    if found.etag is not None:
+        headers["ETag"] = f'"{found.etag}"'
+    if found.location is not None and not asked.dry_run:
+        headers["Location"] = f"/admin/v1{found.location}"
+    status = 200 if asked.dry_run else call.status
+    return Answer(found.body.model_dump_json(), status, headers, content_type=JSON)
+
+
+def _request_digest(call: Call, asked: Asked) -> bytes:
+    said = [call.method, call.path, dict(asked.path), asked.query.model_dump(mode="json"), body().decode("latin-1")]
+    return sha256(json.dumps(said, sort_keys=True).encode()).digest()

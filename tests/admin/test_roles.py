@@ -1,0 +1,79 @@
+"""Call by role: what each role may do, and that nobody who is not signed in may do anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from acme_ca.admin import CALLS
+from acme_ca.admin.calls import Call
+from acme_ca.models.admin import PERMISSIONS, Role, narrower
+from tests.admin.conftest import Api
+
+# What each role may do, written out by hand: whoever adds a call decides here who may make it.
+READERS = {"viewer", "auditor", "operator", "policy-admin", "ca-admin"}
+OPERATORS = {"operator", "ca-admin"}
+ADMINS = {"ca-admin"}
+TABLE: dict[str, set[str]] = {
+    "GET /me": READERS,
+    "GET /admins": ADMINS,
+    "POST /admins": ADMINS,
+    "GET /admins/{name}": ADMINS,
+    "PUT /admins/{name}": ADMINS,
+    "GET /admins/{name}/credentials": ADMINS,
+    "POST /admins/{name}/certificates": ADMINS,
+    "DELETE /admins/{name}/certificates/{fingerprint}": ADMINS,
+    "POST /admins/{name}/tokens": ADMINS,
+    "DELETE /admins/{name}/tokens/{id}": ADMINS,
+    "GET /environments/{environment}/eab": READERS,
+    "POST /environments/{environment}/eab": OPERATORS,
+    "GET /environments/{environment}/eab/{kid}": READERS,
+    "DELETE /environments/{environment}/eab/{kid}": OPERATORS,
+}
+
+
+def test_the_table_is_complete() -> None:
+    assert {f"{call.method} {call.path}" for call in CALLS} == set(TABLE)
+    assert len({call.name for call in CALLS}) == len(CALLS)
+
+
+def path_of(call: Call) -> str:
+    path = call.path.replace("{environment}", "prod")
+    for name in call.variables:
+        path = path.replace(f"{{{name}}}", "nothing")
+    return path
+
+
+def test_each_call_is_for_the_roles_of_the_table_alone(api: Api) -> None:
+    operators = {role.value: api.become(role.value) for role in Role}
+    for call in CALLS:
+        allowed = TABLE[f"{call.method} {call.path}"]
+        for role, operator in operators.items():
+            reply = operator(call.method, path_of(call), {} if call.body is not None else None)
+            if role in allowed:
+                assert reply.status != 403, (call.name, role, reply.text)
+            else:
+                assert "may not" in reply.refused(403, "forbidden"), (call.name, role)
+
+
+def test_nobody_may_do_anything(api: Api) -> None:
+    stranger = Api(api.app, api.ca, token="acme-ca_00000000000000000000000000_secret")
+    for call in CALLS:
+        reply = stranger(call.method, path_of(call))
+        reply.refused(401, "unauthenticated")
+        assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("one", Role)
+@pytest.mark.parametrize("other", Role)
+def test_what_two_roles_both_may_is_never_more_than_either(one: Role, other: Role) -> None:
+    assert PERMISSIONS[narrower(one, other)] <= PERMISSIONS[one] & PERMISSIONS[other]
+
+
+def test_an_operator_of_one_environment_sees_no_other(api: Api) -> None:
+    operator = api.become("operator", "test")
+    assert operator("GET", "/environments/test/eab").status == 200
+    assert "not for prod" in operator("GET", "/environments/prod/eab").refused(403, "forbidden")
+    assert "there are dev, test, prod" in operator("GET", "/environments/none/eab").refused(404)
+    assert operator("GET", "/me").json["environments"] == ["test"]
+    admin = api.become("ca-admin", "test")
+    assert "may not make operators" in admin("POST", "/admins", {"name": "x", "role": "viewer"}).refused(403)
