@@ -12,7 +12,8 @@ from typing import Any
 from acme_ca.admin.problems import Unauthenticated
 from acme_ca.authority import Authority
 from acme_ca.models.admin import Operator, Role
-from acme_ca.services import admins
+from acme_ca.problems import Problem, ServiceUnavailable
+from acme_ca.services import admins, oidc_operators
 
 LOCAL = "acme_ca.local_uid"  # in the WSGI environment of a call within this process: nobody else can set it
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
@@ -40,10 +41,21 @@ def operator(ca: Authority, environ: Mapping[str, Any]) -> Operator:
 def _by_token(ca: Authority, shown: str) -> Operator:
     if not shown.lower().startswith(_BEARER):
         raise Unauthenticated("Authorization has another scheme; expected Bearer and a token")
-    found = admins.by_token(ca, shown[len(_BEARER) :].strip())
+    token = shown[len(_BEARER) :].strip()
+    found = admins.by_token(ca, token) if token.startswith(admins.TOKEN_PREFIX) else _by_oidc(ca, token)
     if found is None:
         raise Unauthenticated("the token is unknown, revoked or expired, or its operator is disabled")
     return found
+
+
+def _by_oidc(ca: Authority, token: str) -> Operator | None:
+    """Return who an OpenID Connect issuer says it is; raises ServiceUnavailable when its keys cannot be had."""
+    try:
+        return oidc_operators.operator(ca, token)
+    except ServiceUnavailable:
+        raise
+    except Problem as problem:
+        raise Unauthenticated(problem.detail) from problem
 
 
 def _local_uid(environ: Mapping[str, Any]) -> int | None:

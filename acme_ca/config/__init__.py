@@ -1,11 +1,10 @@
 """The whole configuration file as one frozen tree; `load` names the exact place of every mistake."""
 
+from acme_ca.config.admin import AdminIssuer, AdminListener, OidcIssuer
 from acme_ca.config.loading import json_schema, load, loads
 from acme_ca.config.mistakes import ConfigError, Location, Mistake, locate
 from acme_ca.config.tables import (
     AcmeListener,
-    AdminIssuer,
-    AdminListener,
     Config,
     Database,
     Environment,
@@ -30,6 +29,7 @@ __all__ = [
     "Location",
     "Log",
     "Mistake",
+    "OidcIssuer",
     "Service",
     "StatusListener",
     "Worker",

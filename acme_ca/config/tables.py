@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from acme_ca.challenges import ChallengeType
 from acme_ca.challenges.network import Network
+from acme_ca.config.admin import AdminListener
+from acme_ca.config.base import DAY, HOUR, Settings
 from acme_ca.config.fields import (
     Bind,
     DomainName,
@@ -34,15 +36,7 @@ from acme_ca.policy.workloads import WorkloadRule, misfits
 from acme_ca.secret import Secret
 from acme_ca.workload import AnyProvider
 
-HOUR = 3600
-DAY = 24 * HOUR
 MEMORY_DATABASES = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
-
-
-class Settings(BaseModel):
-    """What all tables of the file share: a misspelled setting or a value of another type is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class AcmeListener(Settings):
@@ -67,36 +61,6 @@ class StatusListener(Settings):
     """Worker processes."""
     threads: int = Field(default=4, ge=1, le=256)
     """Threads in each worker process."""
-
-
-class AdminIssuer(Settings):
-    """The certificate and key that sign the certificates of operators, and nothing else. Files hold PEM."""
-
-    certificate: PemFile
-    """The issuer's own certificate, self-signed: no certificate of an environment chains to it."""
-    key: AnyKey
-    """Where the private key is kept."""
-
-    @field_validator("key", mode="after")
-    @classmethod
-    def _key_exists(cls, key: AnyKey, info: ValidationInfo) -> AnyKey:
-        made_by_init(key.path, info)
-        return key
-
-
-class AdminListener(Settings):
-    """The HTTPS listener with the admin API, which answers on the Unix socket `admin.sock` in `state` too."""
-
-    bind: Bind = "127.0.0.1:8444"
-    """Address and port to listen on."""
-    workers: int = Field(default=1, ge=1, le=256)
-    """Worker processes."""
-    threads: int = Field(default=4, ge=1, le=256)
-    """Threads in each worker process: the requests that it answers at the same time."""
-    issuer: AdminIssuer
-    """Signs the certificates by which operators sign in."""
-    certificate_lifetime: int = Field(default=90 * DAY, ge=HOUR, le=366 * DAY)
-    """How long an operator's certificate is good for, in seconds."""
 
 
 class Listeners(Settings):

@@ -28,8 +28,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def address(server: Server) -> str:
     """The URL of the admin API, whose port the system chose."""
-    master = server.children("admin")[0]  # one that retires has the same sockets
-    ports = [found.laddr.port for found in master.net_connections("tcp") if found.status == "LISTEN"]
+    sockets = [found for master in server.children("admin") for found in master.net_connections("tcp")]
+    ports = [found.laddr.port for found in sockets if found.status == "LISTEN"]
     return f"https://localhost:{ports[0]}"
 
 

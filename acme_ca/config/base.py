@@ -1,0 +1,14 @@
+"""What all tables of the configuration share."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+class Settings(BaseModel):
+    """What all tables of the file share: a misspelled setting or a value of another type is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
