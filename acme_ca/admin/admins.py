@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field, StringConstraints
 
 from acme_ca.admin.calls import Answered, Asked, Call, Model, Note, Page, Paged, Text, Time
-from acme_ca.admin.problems import Forbidden, Invalid
+from acme_ca.admin.problems import Forbidden
 from acme_ca.models.admin import PERMISSIONS, Admin, AdminCertificate, AdminToken, Permission, Role
+from acme_ca.problems import BadCsr
 from acme_ca.services import admins
 from acme_ca.services.admins import Wanted
 
@@ -204,11 +205,11 @@ def _csr(text: str) -> bytes:
         try:
             return x509.load_pem_x509_csr(text.encode()).public_bytes(Encoding.DER)
         except (ValueError, TypeError) as error:
-            raise Invalid("csr is no certificate signing request in PEM") from error
+            raise BadCsr("csr is no certificate signing request in PEM") from error
     try:
         return b64decode(text, validate=True)
     except (Base64Error, ValueError) as error:
-        raise Invalid("csr is neither PEM nor the base64 of DER") from error
+        raise BadCsr("csr is neither PEM nor the base64 of DER") from error
 
 
 def _admin(admin: Admin) -> AdminView:

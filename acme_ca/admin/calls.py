@@ -19,6 +19,8 @@ from acme_ca.models.admin import Operator, Permission
 from acme_ca.problems import NotFound
 
 PAGE_MAX = 1000
+PLAIN = r"^[!-.0-~]{1,200}$"
+PLAIN_IN_HEADER = r"^[!-~]([ -~]{0,198}[!-~])?$"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]

@@ -7,6 +7,7 @@ whether a body would have been right.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from hashlib import sha256
@@ -15,17 +16,17 @@ from flask import Response, g, request
 from pydantic import BaseModel, ValidationError
 
 from acme_ca.admin import signing_in
-from acme_ca.admin.calls import Answered, Asked, Call
+from acme_ca.admin.calls import PLAIN, PLAIN_IN_HEADER, Answered, Asked, Call
 from acme_ca.admin.problems import Forbidden, Invalid
 from acme_ca.authority import Authority
 from acme_ca.models.admin import Operator
-from acme_ca.problems import UnsupportedMediaType
+from acme_ca.problems import NotFound, UnsupportedMediaType
 from acme_ca.services import idempotency
 from acme_ca.web import Answer, body
 
 JSON = "application/json"
 DRY_RUN = "dry_run"
-KEY_MAX = 200  # characters of an Idempotency-Key
+IN_PATH, IN_HEADER = re.compile(PLAIN), re.compile(PLAIN_IN_HEADER)
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -43,8 +44,8 @@ def view(ca: Authority, call: Call) -> Callable[..., Response]:
 
 def _asked(ca: Authority, call: Call, operator: Operator, path: Mapping[str, str]) -> Asked:
     for name, value in path.items():
-        if not value.isprintable() or len(value) > KEY_MAX:
-            raise Invalid(f"{name} in the path is no plain text of up to {KEY_MAX} characters")
+        if not IN_PATH.fullmatch(value):
+            raise NotFound(f"there is no such {name}; expected plain ASCII text of up to 200 characters")
     query, dry_run = _query(call)
     asked = Asked(
         ca=ca,
@@ -70,8 +71,8 @@ def _query(call: Call) -> tuple[BaseModel, bool]:
     if dry_run not in (["true"], ["false"]):
         raise Invalid(f"{DRY_RUN} is true or false")
     values = {name: values[0] for name, values in given.items()}
-    if unclean := [name for name, value in values.items() if not value.isprintable()]:
-        raise Invalid(f"{unclean[0][:80]!a} in the query has characters that are not printable")
+    if unclean := [name for name, value in values.items() if "\0" in value]:  # no text of a database can hold it
+        raise Invalid(f"{unclean[0][:80]!a} in the query has the character U+0000")
     try:
         return call.query.model_validate(values), dry_run == ["true"]
     except ValidationError as error:
@@ -105,8 +106,8 @@ def _answer(asked: Asked, call: Call) -> Response:
     key = request.headers.get("Idempotency-Key")
     if key is None or not call.acts or asked.dry_run:
         return _respond(asked, call, _done(asked, call))
-    if not key.isprintable() or not 0 < len(key) <= KEY_MAX:
-        raise Invalid(f"Idempotency-Key is no plain text of up to {KEY_MAX} characters")
+    if not IN_HEADER.fullmatch(key):
+        raise Invalid("Idempotency-Key is no plain ASCII text of up to 200 characters")
     once = idempotency.Call(asked.operator.by, key, _request_digest(call, asked))
     before = idempotency.begin(asked.ca, once)
     if before is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from acme_ca.admin.calls import Call
+from acme_ca.admin.calls import PLAIN, PLAIN_IN_HEADER, Call
 from acme_ca.models.admin import PERMISSIONS
 
 REF = "#/components/schemas/{model}"
@@ -33,7 +33,8 @@ PROBLEM = {
         },
     },
 }
-TEXT = {"type": "string", "minLength": 1, "maxLength": 200}
+IN_PATH = {"type": "string", "pattern": PLAIN}
+IN_HEADER = {"type": "string", "pattern": PLAIN_IN_HEADER}
 
 
 def document(calls: Sequence[Call]) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _tag(call: Call) -> str:
 
 
 def _path(call: Call) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in call.variables]
+    return [{"name": name, "in": "path", "required": True, "schema": IN_PATH} for name in call.variables]
 
 
 def _query(call: Call, models: Models) -> list[dict[str, Any]]:
@@ -151,9 +152,9 @@ def _headers(call: Call) -> list[dict[str, Any]]:
     if call.acts:
         text = "Do it once, however often the call is repeated within a day."
         found.append(
-            {"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": TEXT}
+            {"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": IN_HEADER}
         )
     if call.edits:
         text = "The ETag of what is to be changed, or *."
-        found.append({"name": "If-Match", "in": "header", "required": True, "description": text, "schema": TEXT})
+        found.append({"name": "If-Match", "in": "header", "required": True, "description": text, "schema": IN_HEADER})
     return found
