@@ -221,11 +221,18 @@ class Authority:
     @property
     def environments(self) -> Mapping[str, Environment]:
         """The environments, with the policies that are in force now: looked at again once a second."""
-        if self.policies.look():
+        self._look(now=False)
+        return self._environments
+
+    def see_policies(self) -> None:
+        """Look at once for policies that were applied, and not within a second."""
+        self._look(now=True)
+
+    def _look(self, *, now: bool) -> None:
+        if self.policies.look(now=now):
             self._environments = {
                 name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
             }
-        return self._environments
 
     def background(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
         """Run validation work on the bounded pool of this process."""
@@ -250,6 +257,7 @@ class Authority:
     def close(self) -> None:
         """Finish the work at hand and let everything go."""
         self._workers.shutdown(cancel_futures=True)
+        self.policies.noter.close()
         self.processes.close()
         self.database.dispose()
 

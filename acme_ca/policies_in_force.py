@@ -24,9 +24,9 @@ from acme_ca.models.applied_policy import applied_policies
 from acme_ca.models.version import numbered
 from acme_ca.policy.document import Document
 from acme_ca.policy.engine import Policy
-from acme_ca.policy.notes import Notes
 from acme_ca.policy.verdicts import Petition, differences
 from acme_ca.problems import ServiceUnavailable
+from acme_ca.shadow_notes import Noter
 
 POLICY, SHADOW_POLICY = "policy", "shadow-policy"
 PACE = 1.0  # seconds between two looks
@@ -41,7 +41,7 @@ class Shadow:
     environment: str
     number: int
     policy: Policy
-    notes: Notes
+    noter: Noter
 
     def watch(self, present: Policy, petition: Petition) -> None:
         """Note what this policy would have decided otherwise."""
@@ -55,7 +55,7 @@ class Shadow:
         account_id = petition.applicant.account_id
         for found in differences(present, self.policy, petition):
             metrics.SHADOW_DIFFERENCES.labels(self.environment, found.outcome).inc()
-            if self.notes.add(self.environment, self.number, found, account_id):
+            if self.noter.add(self.environment, self.number, found, account_id):
                 log.info(
                     "policy.shadow",
                     environment=self.environment,
@@ -81,7 +81,7 @@ class PoliciesInForce:
     """The policies of all environments. Raises ValueError when one that was applied does not fit the configuration."""
 
     def __init__(self, database: Database, config: configuration.Config) -> None:
-        self.notes = Notes()
+        self.noter = Noter(database)
         self._database = database
         self._config = config
         self._lock = threading.Lock()
@@ -146,7 +146,7 @@ class PoliciesInForce:
             return None
         try:
             document = _stored(connection, name, SHADOW_POLICY, number)
-            return Shadow(name, number, policy_of(name, self._config.environment[name], document), self.notes)
+            return Shadow(name, number, policy_of(name, self._config.environment[name], document), self.noter)
         except ValueError:
             log.exception("policy.shadow_unusable", environment=name, number=number)
             return None
