@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,11 +17,14 @@ from acme_ca import config as configuration
 from acme_ca.db import AlreadyThereError, Database
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
+from acme_ca.models.account import Account
 from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.environment import EnvironmentKey
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
+from acme_ca.policies_in_force import PoliciesInForce, Shadow
 from acme_ca.policy.engine import Applicant, Decision, Policy
+from acme_ca.policy.verdicts import Petition
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
 from acme_ca.problems import InvalidProfile, ServiceUnavailable
 from acme_ca.processes import Processes
@@ -47,6 +50,10 @@ class Environment:
     providers: tuple[Provider, ...] = ()
     workloads: WorkloadPolicy | None = None
     """The policy for workloads; None where nobody vouches for any."""
+    policy_number: int | None = None
+    """The version of the policy that was applied; None while it is the configuration's."""
+    shadow: Shadow | None = None
+    """A policy that is evaluated beside the one in force."""
 
     @property
     def audience(self) -> str:
@@ -61,7 +68,7 @@ class Environment:
     def kept_claims(self, workload: Workload) -> dict[str, Any]:
         """Return the claims to be remembered of a workload: those that rules and the provider will look at again."""
         provider = self._provider(workload.provider)
-        needed = frozenset() if provider is None else provider.liveness_claims
+        needed = self.policy.claims if provider is None else self.policy.claims | provider.liveness_claims
         return {} if self.workloads is None else self.workloads.subset(workload, needed)
 
     def grant(self, binding: Binding) -> Grant:
@@ -92,13 +99,56 @@ class Environment:
     ) -> Decision:
         """Return what an order may have: the covered names by the workload's grant, the others by the rules.
 
-        An order of which no name is covered may have a workload's proof yet, for names that one could have.
+        An order of which no name is covered may have a workload's proof yet, for names that one could have. What a
+        rule denies, no grant gives. A policy in the shadow sees the same, and has no say.
         """
+        if self.shadow is not None:
+            provable = frozenset(covered) or frozenset(name for name in names if self._is_provable(name))
+            self.shadow.watch(self.policy, Petition(applicant, tuple(names), provable))
         if grant is None or not covered:
             return self.policy.decide(applicant, names, None if self.workloads is None else self.workloads.provable)
         others = tuple(name for name in names if name not in covered)
+        self.policy.require_undenied(applicant, covered, names)
         decision = self.policy.decide_for_workload(grant, tuple(covered))
-        return decision.together_with(self.policy.decide(applicant, others)) if others else decision
+        return decision.together_with(self.policy.decide(applicant, others, order=names)) if others else decision
+
+    def decide_again(
+        self,
+        decision: Decision,
+        applicant: Applicant,
+        names: Sequence[Identifier],
+        grant: Grant | None,
+        covered: Collection[Identifier],
+        profile: str,
+    ) -> Decision:
+        """Return the decision for the profile that was chosen, where conditions may have seen another one."""
+        if not self.policy.has_conditions or profile == applicant.profile:
+            return decision
+        decision = self.decide(replace(applicant, profile=profile), names, grant, covered)
+        self.policy.check_profile(decision, profile)
+        return decision
+
+    def applicant(
+        self,
+        account: Account,
+        binding: Binding | None = None,
+        grant: Grant | None = None,
+        *,
+        profile: str | None = None,
+        key_type: str = "",
+    ) -> Applicant:
+        """Return what policy sees of an account, of its workload, and of the profile that it asks for."""
+        return Applicant(
+            account_id=account.id,
+            eab_label=account.eab_label,
+            workload_rule=None if grant is None else grant.rule,
+            claims={} if binding is None or grant is None else binding.claims,
+            profile=self.settings.default_profile if profile is None else profile,
+            key_type=key_type,
+        )
+
+    def _is_provable(self, name: Identifier) -> bool:
+        return self.workloads is not None and self.workloads.provable(name)
 
     def profile_for(self, decision: Decision, grant: Grant | None, requested: str | None, *, carries_uri: bool) -> str:
         """Return the profile of an order: the requested one, or the default one, unless its workload needs another.
@@ -161,11 +211,28 @@ class Authority:
         self.spent_nonces: SpentNonces = spent_nonces(self.database, config.state)
         self.processes = Processes(config.state / "processes")
         nonce_keys = _nonce_keys(self.database, tuple(config.environment))
-        self.environments: Mapping[str, Environment] = {
-            name: _environment(config, name, nonce_keys[name]) for name in config.environment
+        self.policies = PoliciesInForce(self.database, config)
+        self._environments: Mapping[str, Environment] = {
+            name: _environment(config, name, nonce_keys[name], self.policies) for name in config.environment
         }
         self.versions_kept = False  # whether what is in force here is among the numbered versions
         self._workers = ThreadPoolExecutor(config.worker.validations, thread_name_prefix="validate")
+
+    @property
+    def environments(self) -> Mapping[str, Environment]:
+        """The environments, with the policies that are in force now: looked at again once a second."""
+        self._look(now=False)
+        return self._environments
+
+    def see_policies(self) -> None:
+        """Look at once for policies that were applied, and not within a second."""
+        self._look(now=True)
+
+    def _look(self, *, now: bool) -> None:
+        if self.policies.look(now=now):
+            self._environments = {
+                name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
+            }
 
     def background(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
         """Run validation work on the bounded pool of this process."""
@@ -190,6 +257,7 @@ class Authority:
     def close(self) -> None:
         """Finish the work at hand and let everything go."""
         self._workers.shutdown(cancel_futures=True)
+        self.policies.noter.close()
         self.processes.close()
         self.database.dispose()
 
@@ -211,14 +279,19 @@ def load_issuer(settings: configuration.Issuer, issuer_url: str) -> Issuer:
     )
 
 
-def _environment(config: configuration.Config, name: str, nonce_key: bytes) -> Environment:
+def _with_policy(environment: Environment, policies: PoliciesInForce) -> Environment:
+    found = policies[environment.name]
+    return replace(environment, policy=found.policy, policy_number=found.number, shadow=found.shadow)
+
+
+def _environment(config: configuration.Config, name: str, nonce_key: bytes, policies: PoliciesInForce) -> Environment:
     settings = config.environment[name]
-    profiles = {**BUILTIN, **config.profile}
+    profiles, found = {**BUILTIN, **config.profile}, policies[name]
     return Environment(
         name=name,
         url=f"{config.external_url}/acme/{name}",
         settings=settings,
-        policy=Policy(name, settings.policy, settings.challenges, settings.profiles),
+        policy=found.policy,
         profiles={profile: profiles[profile] for profile in settings.profiles},
         issuers=tuple(
             load_issuer(issuer, f"{config.listener.status.url}/issuers/{issuer.name}.crt") for issuer in settings.issuer
@@ -226,6 +299,8 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes) -> E
         nonce_key=nonce_key,
         providers=settings.provider,
         workloads=workload_policy(name, settings) if settings.provider else None,
+        policy_number=found.number,
+        shadow=found.shadow,
     )
 
 

@@ -98,6 +98,18 @@ ISSUANCE_SECONDS = Histogram(
     registry=REGISTRY,
     buckets=ISSUANCE_BUCKETS,
 )
+SHADOW_DIFFERENCES = Counter(
+    "acme_ca_policy_shadow_differences",
+    "What a policy in the shadow would have decided otherwise: deny, allow or shorten.",
+    ("environment", "outcome"),
+    registry=REGISTRY,
+)
+SHADOW_ERRORS = Counter(
+    "acme_ca_policy_shadow_errors",
+    "Evaluations of a policy in the shadow that failed.",
+    ("environment",),
+    registry=REGISTRY,
+)
 ISSUER_NOT_AFTER = Gauge(
     "acme_ca_issuer_expiration_timestamp_seconds",
     "When an issuer's certificate expires (Unix time). It stops signing earlier, by its longest certificate.",

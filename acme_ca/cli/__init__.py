@@ -18,7 +18,7 @@ COMMANDS = {
     "db": "Create or migrate the tables of the database.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
-    "policy": "Check the rules for workloads, and try them out.",
+    "policy": "Check and try rules; show, apply and bring back the policy of an environment.",
     "serve": "Serve ACME, the admin API and the status listener.",
     "workload": "List, revoke and release what workloads are bound to; admit one by hand.",
 }

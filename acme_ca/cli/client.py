@@ -170,8 +170,12 @@ class Api:
         body: Mapping[str, object] | None = None,
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+        reason: Callable[[Mapping[str, Any]], str] | None = None,
     ) -> Reply:
-        """Make a call. `path` is below /admin/v1, its parts quoted by `at`; query values that are None are left out."""
+        """Make a call. `path` is below /admin/v1, its parts quoted by `at`; query values that are None are left out.
+
+        `reason` puts a problem document into the words of the command's user.
+        """
         given = {name: _text(value) for name, value in (query or {}).items() if value is not None}
         url = PREFIX + path + (f"?{urlencode(given)}" if given else "")
         sent = None if body is None else json.dumps(body).encode()
@@ -181,7 +185,7 @@ class Api:
         except (OSError, http.client.HTTPException) as error:
             refuse(f"the admin API cannot be asked: {error}")
         if reply.status >= http.HTTPStatus.BAD_REQUEST:
-            refuse(_reason(reply))
+            refuse(_reason(reply, reason or _in_words))
         return reply
 
 
@@ -250,13 +254,16 @@ def _exchange(
         connection.close()
 
 
-def _reason(reply: Reply) -> str:
+def _reason(reply: Reply, words: Callable[[Mapping[str, Any]], str]) -> str:
     try:
-        document = reply.document
-        more = [f"{error['place']}: {error['reason']}" for error in document.get("errors", ())[1:]]
-        return "\n".join([str(document["detail"]), *more])
+        return words(reply.document)
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"the admin API answered {reply.status}"
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    more = [f"{error['place']}: {error['reason']}" for error in problem.get("errors", ())[1:]]
+    return "\n".join([str(problem["detail"]), *more])
 
 
 def _text(value: object) -> str:

@@ -1,8 +1,8 @@
-"""`acme-ca policy`: are the rules for workloads good, and what do they say of a workload."""
+"""`acme-ca policy`: are the rules good, what do they say of whom, and which are in force."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,19 @@ from typing import Any
 import click
 
 from acme_ca.authority import workload_policy
+from acme_ca.cli import policy_versions
 from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, load_or_refuse, print_json, refuse
 from acme_ca.cli.policy_cases import Case, CaseError, read_cases, try_out
+from acme_ca.cli.policy_explain import API_PARAMETERS, names_explained
+from acme_ca.cli.policy_files import misplaced, read_document
 from acme_ca.config import Config, ConfigError, Environment, Location, load, locate
-from acme_ca.config.mistakes import did_you_mean
+from acme_ca.config.mistakes import Mistake, did_you_mean
+from acme_ca.config.policies import misfits_of
 from acme_ca.pki.profile import BUILTIN
+from acme_ca.policy.rules import Rule
+from acme_ca.policy.shadowing import shadowed
 from acme_ca.policy.workloads import Grant, Outcome, WorkloadPolicy
+from acme_ca.public_keys import KEY_TYPES
 
 environment_option = click.option("--environment", required=True, help="The environment whose rules are asked.")
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -24,34 +31,47 @@ SIGNS = {True: "yes", False: "no ", None: "?  "}
 
 @click.group(**SETTINGS)
 def policy() -> None:
-    """Check the rules for workloads, and try them out."""
+    """Check and try rules; show, apply and bring back the policy of an environment."""
+
+
+for command in policy_versions.COMMANDS:
+    policy.add_command(command)
 
 
 @policy.command(**SETTINGS)
 @config_option
+@click.option("--environment", help="The environment that the policy in FILE is for.")
+@click.argument("file", type=FILE, required=False)
 @json_option
 @click.pass_context
-def lint(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
+def lint(ctx: click.Context, config_path: Path, environment: str | None, file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """Name every mistake in the configuration file, and warn of rules that can never decide.
 
-    Certificate and key files need not be there. A warning leaves the exit code 0.
+    With FILE, the mistakes of that policy, as `acme-ca policy apply` would find them. Certificate and key files need
+    not be there. A warning leaves the exit code 0.
     """
+    if (file is None) != (environment is None):
+        raise click.UsageError("FILE and --environment go together")
     try:
         config = load(config_path, files=False)
+        if file is not None and environment is not None:
+            count, warnings = _lint_file(file, _settings(config, environment))
+            counts = counted(count, "rule")
+        else:
+            warnings = locate(config_path, _warnings(config)).mistakes
+            counts = _counts(config)
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "mistakes": [mistake.document() for mistake in error.mistakes], "warnings": []})
         else:
             click.echo(str(error), err=True)
         ctx.exit(1)
-    warnings = locate(config_path, _warnings(config)).mistakes
     if as_json:
         print_json({"ok": True, "mistakes": [], "warnings": [warning.document() for warning in warnings]})
         return
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    rules = sum(len(settings.workload) for settings in config.environment.values())
-    click.echo(f"{config_path}: {counted(rules, 'rule')} for workloads, {counted(len(warnings), 'warning')}.")
+    click.echo(f"{file or config_path}: {counts}, {counted(len(warnings), 'warning')}.")
 
 
 @policy.command(**SETTINGS)
@@ -90,30 +110,53 @@ def test(
     ctx.exit(1 if failed else 0)
 
 
-@policy.command(**SETTINGS)
-@config_option
+@policy.command(params=list(API_PARAMETERS), **SETTINGS)
 @environment_option
-@click.option("--provider", help="Who vouches for the workload; else the file says.")
-@click.option("--claims", "path", type=FILE, required=True, help="A file with one case.")
+@click.option("--account", help="The account that asks; its label and workload are looked up.")
+@click.option("--label", help="The label of the external account key that it was bound by.")
+@click.option("--workload", help="The rule for workloads that its workload has.")
+@click.option("--profile", help="The profile that it asks for. Default: the environment's.")
+@click.option("--key-type", type=click.Choice(KEY_TYPES), help="The kind of its key.")
+@click.option("--provider", help="Without NAMES: who vouches for the workload; else the file says.")
+@click.option("--claims", "path", type=FILE, help="A file with one case: a workload and its claims.")
+@click.argument("names", nargs=-1)
 @json_option
+@click.pass_context
 def explain(
+    ctx: click.Context,
+    /,
+    *,
     config_path: Path,
     environment: str,
     provider: str | None,
-    path: Path,
-    as_json: bool,  # noqa: FBT001 - click passes it by name
+    path: Path | None,
+    names: tuple[str, ...],
+    as_json: bool,
+    **given: Any,  # noqa: ANN401 - who asks, and where the API is
 ) -> None:
-    """Show what each rule says of a workload, condition by condition, and what is granted in the end.
+    """Tell why an account would get NAMES or not: what each rule says, which one decides, and what to do next.
 
-    The file is one for `acme-ca policy test`; nothing need be expected in it.
+    The exit code is 1 when the order would be refused. Without NAMES, show what each rule for workloads says of the
+    workload in --claims, condition by condition, and what is granted in the end; the file is one for `acme-ca policy
+    test`, and nothing need be expected in it.
     """
+    if names:
+        who = {name: given.pop(name) for name in ("account", "label", "workload", "profile", "key_type")}
+        claims = {} if path is None else _one_case(path).claims
+        what = {"environment": environment, "names": names, "claims": claims, "who": who, "as_json": as_json}
+        asking: Any = names_explained  # which takes the options that say where the API is, and makes the API of them
+        ctx.exit(0 if asking(config_path=config_path, **given, **what) else 1)
+    if path is None:
+        raise click.UsageError("expected NAMES, or a workload in --claims FILE")
+    _explain_workload(config_path, environment, provider, path, as_json=as_json)
+
+
+def _explain_workload(config_path: Path, environment: str, provider: str | None, path: Path, *, as_json: bool) -> None:
     settings, rules = _policy_of(load_or_refuse(config_path, files=False), environment)
-    cases = _cases(path)
-    if len(cases) > 1:
-        refuse(f"{path} has {len(cases)} cases; expected one")
-    name = _provider(settings, provider or cases[0].provider, cases[0])
-    outcomes = rules.explain(cases[0].workload(name))
-    grant, refused = try_out(rules, cases[0], name)
+    case = _one_case(path)
+    name = _provider(settings, provider or case.provider, case)
+    outcomes = rules.explain(case.workload(name))
+    grant, refused = try_out(rules, case, name)
     if as_json:
         granted = None if grant is None else grant.document()
         print_json(
@@ -124,11 +167,37 @@ def explain(
         click.echo(line)
 
 
-def _policy_of(config: Config, environment: str) -> tuple[Environment, WorkloadPolicy]:
+def _one_case(path: Path) -> Case:
+    cases = _cases(path)
+    if len(cases) > 1:
+        refuse(f"{path} has {len(cases)} cases; expected one")
+    return cases[0]
+
+
+def _settings(config: Config, environment: str) -> Environment:
     settings = config.environment.get(environment)
     if settings is None:
         refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
+    return settings
+
+
+def _policy_of(config: Config, environment: str) -> tuple[Environment, WorkloadPolicy]:
+    settings = _settings(config, environment)
     return settings, workload_policy(environment, settings)
+
+
+def _counts(config: Config) -> str:
+    rules = sum(len(settings.policy) for settings in config.environment.values())
+    for_workloads = sum(len(settings.workload) for settings in config.environment.values())
+    return f"{counted(rules, 'rule')}, {counted(for_workloads, 'rule')} for workloads"
+
+
+def _lint_file(file: Path, settings: Environment) -> tuple[int, tuple[Mistake, ...]]:
+    """Return how many rules a policy's file has, and the warnings; raises ConfigError for mistakes."""
+    rules = read_document(file).rules
+    if found := [(("rules", *place), text) for place, text in misfits_of(rules, settings)]:
+        raise misplaced(file, found)
+    return len(rules), misplaced(file, _never_deciding(rules, ("rules",))).mistakes
 
 
 def _warnings(config: Config) -> Iterator[tuple[Location, str]]:
@@ -139,10 +208,20 @@ def _warnings(config: Config) -> Iterator[tuple[Location, str]]:
             if rule.spiffe is not None and not any(profiles[profile].may_carry_uri for profile in allowed):
                 text = f"rule {rule.name!r} grants SPIFFE IDs, and no profile that it allows carries one"
                 yield ("environment", name, "workload", number), f"{text}: {', '.join(allowed)}"
+        yield from _never_deciding(settings.policy, ("environment", name, "policy"))
         position = {rule.name: number for number, rule in enumerate(settings.workload)}
         for later, earlier in workload_policy(name, settings).shadowed():
             text = f"rule {later!r} never decides: rule {earlier!r} before it matches all its workloads"
             yield ("environment", name, "workload", position[later]), text
+
+
+def _never_deciding(rules: Sequence[Rule], where: Location) -> Iterator[tuple[Location, str]]:
+    position = {rule.name: number for number, rule in enumerate(rules)}
+    for later, earlier in shadowed(rules):
+        text = (
+            f"rule {later!r} never decides: rule {earlier!r} before it speaks about all its names for all its accounts"
+        )
+        yield (*where, position[later]), text
 
 
 def _cases(path: Path) -> list[Case]:

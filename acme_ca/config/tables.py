@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from acme_ca.challenges import ChallengeType
 from acme_ca.challenges.network import Network
+from acme_ca.config import policies
 from acme_ca.config.admin import AdminListener
 from acme_ca.config.base import DAY, HOUR, Settings
 from acme_ca.config.fields import (
@@ -254,7 +255,7 @@ class Environment(Settings):
     @field_validator("policy", mode="after")
     @classmethod
     def _within_the_environment(cls, rules: tuple[Rule, ...], info: ValidationInfo) -> tuple[Rule, ...]:
-        refuse("policy", (found for number, rule in enumerate(rules) for found in _beyond(number, rule, info.data)))
+        refuse("policy", policies.misfits(rules, info.data))
         return rules
 
 
@@ -267,25 +268,6 @@ def _beyond_providers(
         if rule.liveness and rule.provider in silent:
             reason = f"provider {rule.provider!r} cannot tell whether a workload still exists"
             yield (number, "liveness"), f"{reason}; only one of type kubernetes can, with token_review.liveness"
-
-
-def _beyond(number: int, rule: Rule, environment: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    """Yield what a rule grants that its environment cannot give: names, challenge types and profiles."""
-    zones = environment.get("zones")
-    for position, pattern in enumerate(rule.dns if zones and not rule.deny else ()):
-        name = pattern.lstrip("*").lstrip(".")
-        if not any(name == zone or name.endswith(f".{zone}") for zone in zones or ()):
-            known = ", ".join(zones or ())
-            yield (
-                (number, "dns", position),
-                f"{pattern!r} is outside the zones of this environment ({known}): its issuers cannot sign there",
-            )
-    for setting, granted in (("challenges", rule.challenges), ("profiles", rule.profiles)):
-        offered = environment.get(setting)
-        for position, value in enumerate(granted or ()):
-            if offered and value not in offered:
-                reason = f"{value!r} is not among the {setting} of this environment ({', '.join(offered)})"
-                yield (number, setting, position), reason
 
 
 class Config(Settings):

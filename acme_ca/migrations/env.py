@@ -4,6 +4,7 @@ from alembic import context
 
 from acme_ca.models import (
     account,
+    applied_policy,
     audit_event,
     authorization,
     binding,
@@ -12,12 +13,14 @@ from acme_ca.models import (
     external_key,
     order,
     owner,
+    shadow_finding,
     version,
 )
 from acme_ca.models.base import METADATA
 
 TABLES = (
     account,
+    applied_policy,
     audit_event,
     authorization,
     binding,
@@ -26,6 +29,7 @@ TABLES = (
     external_key,
     order,
     owner,
+    shadow_finding,
     version,
 )  # imported to be registered
 

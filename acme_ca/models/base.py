@@ -198,6 +198,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000 & 0xFFFFFFFFFFFFF:013x}{secrets.randbits(52):013x}"
 
 
+def first_id(moment: datetime) -> str:
+    """Return what every identifier made at a time or later is above of."""
+    return f"{int(moment.timestamp() * 1_000_000) & 0xFFFFFFFFFFFFF:013x}"
+
+
 def partial_index(name: str, column: Column[Any], *, where: ColumnElement[bool], unique: bool = False) -> Index:
     """Make an index that holds only the rows of which the condition is true."""
     return Index(name, column, unique=unique, sqlite_where=where, postgresql_where=where)

@@ -17,7 +17,10 @@ from acme_ca.models.base import Record, table_of
 
 @dataclass(kw_only=True)
 class Version(Record):
-    """One version. `key` is ENVIRONMENT/KIND/NUMBER; numbers count from 1 and never go back."""
+    """One version. `key` is ENVIRONMENT/KIND/NUMBER; numbers count from 1 and never go back.
+
+    `created_by` is the operator who applied it, None for what came from a configuration file.
+    """
 
     key: str
     environment: str
@@ -26,6 +29,8 @@ class Version(Record):
     digest: str
     document: dict[str, Any]
     created_at: datetime
+    created_by: str | None = None
+    comment: str | None = None
 
 
 VERSIONS = table_of(Version, "versions")
@@ -38,13 +43,25 @@ def newest(connection: Connection, environment: str, kind: str) -> Version | Non
     return found[0] if found else None
 
 
+def numbered(connection: Connection, environment: str, kind: str, number: int) -> Version | None:
+    """Return the version of a number, or None."""
+    return base.get(connection, Version, f"{environment}/{kind}/{number}")
+
+
 def digest_of(document: Mapping[str, Any]) -> str:
     """Return SHA-256 of a document in hexadecimal, equal for equal ones."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def next_version(
-    before: Version | None, environment: str, kind: str, document: Mapping[str, Any], now: datetime
+    before: Version | None,
+    environment: str,
+    kind: str,
+    document: Mapping[str, Any],
+    now: datetime,
+    *,
+    created_by: str | None = None,
+    comment: str | None = None,
 ) -> Version:
     """Return the version that comes after another one, or is the first."""
     number = 1 if before is None else before.number + 1
@@ -56,4 +73,6 @@ def next_version(
         digest=digest_of(document),
         document=dict(document),
         created_at=now,
+        created_by=created_by,
+        comment=comment,
     )

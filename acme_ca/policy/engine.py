@@ -1,19 +1,21 @@
 """The policy of one environment: what an account may have for the names of an order. RFC 8555 §7.4, §10.2.
 
 For each identifier, the first rule that selects the account and speaks about the name decides; no rule means no. An
-order is allowed when each of its identifiers is, under the bounds of all the rules that decided.
+order is allowed when each of its identifiers is, under the bounds of all the rules that decided. What a rule denies no
+workload may have either, whatever the rules for workloads grant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from acme_ca.identifiers import Identifier, combine
+from acme_ca.policy.conditions import Applicant as Applicant
+from acme_ca.policy.conditions import Facts, condition
 from acme_ca.policy.grants import Grant
-from acme_ca.policy.patterns import NamePatterns
+from acme_ca.policy.matchers import Index, Matcher, Said, Saying, address_of
 from acme_ca.policy.rules import Rule as Rule
 from acme_ca.policy.rules import default_rules as default_rules
 from acme_ca.policy.rules import dump, version_of
@@ -26,14 +28,29 @@ WILDCARD_CHALLENGES = frozenset({"dns-01", "dns-account-01", "dns-persist-01"})
 IP_CHALLENGES = frozenset({"http-01", "tls-alpn-01"})
 Provable = Callable[[Identifier], bool]
 _MAX_SHOWN = 10  # patterns in the detail of a refusal
+_DENIALS = frozenset({Said.DENIES, Said.FAILED})
+_DECIDE = frozenset({Said.ALLOWS, *_DENIALS})
 
 
 @dataclass(frozen=True, slots=True)
-class Applicant:
-    """The account that asks; `eab_label` is the label of the external account key it was bound by."""
+class Ruling:
+    """What was decided on one name, by which rule and why; without a rule none speaks about it."""
 
-    account_id: str
-    eab_label: str | None
+    identifier: Identifier
+    said: Said
+    rule: Rule | None
+    reason: str
+    challenges: tuple[str, ...] = ()
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the rule allows the name, and some challenge can prove it."""
+        return self.said is Said.ALLOWS and bool(self.challenges)
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether a rule refuses the name: that binds workloads too."""
+        return self.said in _DENIALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,41 +95,81 @@ class Policy:
         self.environment = environment
         self.rules = tuple(rules)
         self.version = version_of(self.rules)
-        self._matchers = tuple(_Matcher(rule) for rule in self.rules)
+        self._index = Index([Matcher(rule) for rule in self.rules])
         self._challenges = tuple(challenges)
         self._profiles = frozenset(profiles)
+        conditions = [condition(rule.condition) for rule in self.rules if rule.condition is not None]
+        self.claims = frozenset(path for found in conditions for path in found.claim_paths())
+        """The paths of the claims that conditions look at."""
+        self.is_about_workloads = any(rule.workloads for rule in self.rules) or any(
+            found.is_about_workloads for found in conditions
+        )
+        """Whether an answer may depend on the workload that the account is bound to."""
+        self.has_conditions = bool(conditions)
+        """Whether an answer may depend on the profile or the key."""
 
     def document(self) -> dict[str, Any]:
         """Render as a JSON object, to be stored with its version."""
         return {"environment": self.environment, "rules": dump(self.rules)}
 
     def decide(
-        self, applicant: Applicant, identifiers: Sequence[Identifier], provable: Provable | None = None
+        self,
+        applicant: Applicant,
+        identifiers: Sequence[Identifier],
+        provable: Provable | None = None,
+        order: Sequence[Identifier] | None = None,
     ) -> Decision:
-        """Return what the applicant may have for these identifiers.
+        """Return what the applicant may have for these identifiers, which are all of the order unless that is given.
 
-        `provable` tells which of them a workload may prove instead, whatever the rules say; what it gets then is
+        `provable` tells which of them a workload may prove instead, unless a rule denies them; what it gets then is
         decided with its proof. Raises RejectedIdentifier, with a subproblem for each identifier when several are
         refused (§6.7.1).
         """
-        matchers = [matcher for matcher in self._matchers if matcher.selects(applicant)]
+        facts = Facts(applicant, identifiers if order is None else order)
         deciding: dict[str, Rule] = {}
         challenges: dict[Identifier, tuple[str, ...]] = {}
         refused: list[RejectedIdentifier] = []
         for identifier in identifiers:
             by_workload = (WORKLOAD_CHALLENGE,) if provable is not None and provable(identifier) else ()
-            try:
-                rule = self._first(matchers, identifier)
-                challenges[identifier] = self._suitable_challenges(rule, identifier) + by_workload
-                deciding[rule.name] = rule
-            except RejectedIdentifier as problem:
-                if by_workload:
-                    challenges[identifier] = by_workload
-                else:
-                    refused.append(RejectedIdentifier(problem.detail, identifier=identifier.wire()))
+            ruling = self._ruling(applicant, identifier, facts)
+            if ruling.rule is not None and ruling.is_allowed:
+                challenges[identifier] = ruling.challenges + by_workload
+                deciding[ruling.rule.name] = ruling.rule
+            elif by_workload and not ruling.is_denied:
+                challenges[identifier] = by_workload
+            else:
+                refused.append(RejectedIdentifier(ruling.reason, identifier=identifier.wire()))
         if refused:
             raise combine(tuple(refused))
         return self._combined(tuple(deciding.values()), challenges)
+
+    def ruling(self, applicant: Applicant, identifier: Identifier, order: Sequence[Identifier]) -> Ruling:
+        """Return what the rules say of one name of an order."""
+        return self._ruling(applicant, identifier, Facts(applicant, order))
+
+    def sayings(
+        self, applicant: Applicant, identifier: Identifier, order: Sequence[Identifier]
+    ) -> Iterator[tuple[Rule, Saying]]:
+        """Yield what each rule says of one name up to the one that decides, in their order."""
+        facts, address = Facts(applicant, order), address_of(identifier)
+        for rule in self.rules:
+            saying = Matcher(rule).hear(identifier, address, applicant, facts)
+            yield rule, saying
+            if saying.said in _DECIDE:
+                return
+
+    def require_undenied(
+        self, applicant: Applicant, identifiers: Iterable[Identifier], order: Sequence[Identifier]
+    ) -> None:
+        """Raise RejectedIdentifier when a rule denies one of the identifiers that a workload's own rule grants."""
+        facts = Facts(applicant, order)
+        refused: list[RejectedIdentifier] = []
+        for identifier in identifiers:
+            ruling = self._ruling(applicant, identifier, facts)
+            if ruling.is_denied:
+                refused.append(RejectedIdentifier(ruling.reason, identifier=identifier.wire()))
+        if refused:
+            raise combine(tuple(refused))
 
     def decide_for_workload(self, grant: Grant, identifiers: Sequence[Identifier]) -> Decision:
         """Return what a proved workload may have for identifiers that its grant covers; raises RejectedIdentifier."""
@@ -147,31 +204,50 @@ class Policy:
                 f"{key_type} keys are not allowed for these names by {_by(decision.rules)}; allowed: {allowed}"
             )
 
-    def _first(self, matchers: Sequence[_Matcher], identifier: Identifier) -> Rule:
-        """Return the rule that allows the identifier, or raise what refuses it."""
-        if identifier.type == "uri":
-            raise RejectedIdentifier(
-                f"{identifier} is no identity that a workload of environment {self.environment} can prove here"
-            )
-        for matcher in matchers:
-            if matcher.denies(identifier):
-                raise RejectedIdentifier(
-                    f"rule {matcher.rule.name} of environment {self.environment} denies {identifier}"
-                )
-            if matcher.allows(identifier):
-                return matcher.rule
-        for matcher in matchers:
-            if identifier.wildcard and matcher.names.cover(identifier.value):
-                raise RejectedIdentifier(
-                    f"rule {matcher.rule.name} of environment {self.environment} allows the names of {identifier}, "
-                    "but no wildcards; order the names one by one"
-                )
-        raise RejectedIdentifier(
-            f"no rule of environment {self.environment} allows {identifier} for this account; "
-            f"{_allowed([matcher.rule for matcher in matchers], identifier)}"
+    def _ruling(self, applicant: Applicant, identifier: Identifier, facts: Facts) -> Ruling:
+        """Return what the first rule that speaks about the identifier says, or why none allows it."""
+        narrow: Rule | None = None
+        unmet: list[str] = []
+        address = address_of(identifier)
+        for matcher in self._index.speaking(identifier):
+            saying = matcher.hear(identifier, address, applicant, facts)
+            if saying.said is Said.ALLOWS:
+                return self._allowed(matcher.rule, identifier)
+            if saying.said in _DENIALS:
+                return Ruling(identifier, saying.said, matcher.rule, self._denial(matcher.rule, identifier, saying))
+            if saying.said is Said.NO_WILDCARDS:
+                narrow = narrow or matcher.rule
+            elif saying.said is Said.UNMET:
+                unmet.append(matcher.rule.name)
+        if narrow is not None:
+            return Ruling(identifier, Said.NO_WILDCARDS, narrow, self._too_narrow(narrow, identifier))
+        return Ruling(identifier, Said.SILENT, None, self._silence(applicant, identifier, unmet))
+
+    def _denial(self, rule: Rule, identifier: Identifier, saying: Saying) -> str:
+        by = f"rule {rule.name} of environment {self.environment}"
+        if saying.said is Said.DENIES:
+            return f"{by} denies {identifier}"
+        return f"{by} cannot decide about {identifier}, and refuses it: its condition has no answer ({saying.reason})"
+
+    def _too_narrow(self, rule: Rule, identifier: Identifier) -> str:
+        which = "no wildcards" if not rule.wildcards else f"wildcards {rule.wildcard_depth} labels deep at most"
+        return (
+            f"rule {rule.name} of environment {self.environment} allows the names of {identifier}, but {which}; "
+            "order the names one by one"
         )
 
-    def _suitable_challenges(self, rule: Rule, identifier: Identifier) -> tuple[str, ...]:
+    def _silence(self, applicant: Applicant, identifier: Identifier, unmet: Sequence[str]) -> str:
+        if identifier.type == "uri":
+            return f"{identifier} is no identity that a workload of environment {self.environment} can prove here"
+        selecting = [rule for rule in self.rules if Matcher(rule).selects(applicant)]
+        hint = f"; the condition of {_by(unmet)} is false" if unmet else ""
+        return (
+            f"no rule of environment {self.environment} allows {identifier} for this account{hint}; "
+            f"{_allowed(selecting, identifier)}"
+        )
+
+    def _allowed(self, rule: Rule, identifier: Identifier) -> Ruling:
+        """Return the ruling that allows an identifier, unless no challenge type could prove it."""
         granted = self._challenges
         if rule.challenges is not None:
             granted = tuple(challenge for challenge in granted if challenge in rule.challenges)
@@ -180,12 +256,13 @@ class Policy:
             suitable = tuple(challenge for challenge in granted if challenge in IP_CHALLENGES)
         elif identifier.wildcard:
             suitable = tuple(challenge for challenge in granted if challenge in WILDCARD_CHALLENGES)
-        if not suitable:
-            raise RejectedIdentifier(
-                f"no challenge type that rule {rule.name} of environment {self.environment} allows "
-                f"({', '.join(granted) or 'none'}) can prove control of {identifier}"
-            )
-        return suitable
+        if suitable:
+            return Ruling(identifier, Said.ALLOWS, rule, f"rule {rule.name} allows {identifier}", suitable)
+        reason = (
+            f"no challenge type that rule {rule.name} of environment {self.environment} allows "
+            f"({', '.join(granted) or 'none'}) can prove control of {identifier}"
+        )
+        return Ruling(identifier, Said.ALLOWS, rule, reason)
 
     def _combined(self, rules: tuple[Rule, ...], challenges: dict[Identifier, tuple[str, ...]]) -> Decision:
         """Return the bounds of all deciding rules together; raises RejectedIdentifier when nothing is left."""
@@ -204,44 +281,6 @@ class Policy:
                 raise RejectedIdentifier(f"no {what} is left by {_by(names)} together; order their names apart")
         lifetimes = [rule.max_lifetime for rule in rules if rule.max_lifetime is not None]
         return Decision(names, challenges, profiles, key_types, min(lifetimes, default=None))
-
-
-class _Matcher:
-    """A rule, made ready for fast answers."""
-
-    __slots__ = ("_accounts", "_denied_names", "_eab", "names", "rule")
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self.names = NamePatterns(rule.dns)
-        self._denied_names = NamePatterns(rule.dns if rule.deny else rule.deny_dns)
-        self._eab = frozenset(rule.eab)
-        self._accounts = frozenset(rule.accounts)
-
-    def selects(self, applicant: Applicant) -> bool:
-        """Whether the rule is for this account."""
-        return (not self._eab or applicant.eab_label in self._eab) and (
-            not self._accounts or applicant.account_id in self._accounts
-        )
-
-    def denies(self, identifier: Identifier) -> bool:
-        """Whether the rule refuses the identifier, a wildcard for any name that it stands for."""
-        rule = self.rule
-        if rule.deny and not rule.dns and not rule.ip:
-            return True
-        if identifier.type == "ip":
-            denied = rule.ip if rule.deny else rule.deny_ip
-            return any(ip_address(identifier.value) in network for network in denied)
-        return self._denied_names.touch(identifier.value)
-
-    def allows(self, identifier: Identifier) -> bool:
-        """Whether the rule grants the identifier, a wildcard for all the names that it stands for."""
-        rule = self.rule
-        if rule.deny or (identifier.wildcard and not rule.wildcards):
-            return False
-        if identifier.type == "ip":
-            return any(ip_address(identifier.value) in network for network in rule.ip)
-        return self.names.cover(identifier.value)
 
 
 def _by(rules: Sequence[str]) -> str:

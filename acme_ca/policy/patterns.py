@@ -63,6 +63,17 @@ class NamePatterns:
             return base in self._one_below or base in self._below or self._below_zone(base)
         return name in self._exact or _parent(name) in self._one_below or self._below_zone(name)
 
+    def depth(self, base: str) -> int:
+        """Return how many labels the wildcard `*.base` has below the nearest pattern that covers it; 0 for none."""
+        if base in self._one_below or base in self._below:
+            return 1
+        above = enumerate(_ancestors(base), 2)
+        return next((depth for depth, ancestor in above if ancestor in self._below), 0)
+
+    def cover_all_below(self, name: str) -> bool:
+        """Whether every name below this one matches, at any depth."""
+        return name in self._below or self._below_zone(name)
+
     def touch(self, name: str) -> bool:
         """Whether the name matches; a wildcard name does when any name that it stands for does."""
         return self.cover(name) or (name.startswith("*.") and name[2:] in self._exact_parents)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from acme_ca.policy.conditions import ConditionText
 from acme_ca.policy.patterns import NamePattern
 from acme_ca.public_keys import KeyType
 
@@ -19,11 +20,21 @@ IpNetwork = IPv4Network | IPv6Network
 RuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 # What only a rule that grants something can say.
-_GRANTS = ("deny_dns", "deny_ip", "wildcards", "challenges", "profiles", "key_types", "max_lifetime", "max_names")
+_GRANTS = (
+    "deny_dns",
+    "deny_ip",
+    "wildcards",
+    "wildcard_depth",
+    "challenges",
+    "profiles",
+    "key_types",
+    "max_lifetime",
+    "max_names",
+)
 
 
 class Rule(BaseModel):
-    """One rule: for whom (`eab`, `accounts`), for which names (`dns`, `ip`), and what they may have."""
+    """One rule: for whom (`eab`, `accounts`, `workloads`), for which names (`dns`, `ip`), and what they may have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
@@ -32,7 +43,11 @@ class Rule(BaseModel):
     eab: tuple[str, ...] = ()
     """Labels of external account keys: the rule is for accounts bound by one of them. Empty: for all accounts."""
     accounts: tuple[str, ...] = ()
-    """Account ids: the rule is for these accounts. Empty: for all. With `eab`, both have to fit."""
+    """Account ids: the rule is for these accounts. Empty: for all. Of several selectors all have to fit."""
+    workloads: tuple[RuleName, ...] = ()
+    """Rules for workloads: the rule is for accounts whose workload has one of them. Empty: for all."""
+    condition: ConditionText | None = None
+    """A CEL expression: where it is false the rule says nothing, where it has no answer the name is refused."""
     dns: tuple[NamePattern, ...] = ()
     """Names that the rule allows: NAME, *.NAME (one label below), **.NAME (all below), .NAME (itself and all below)."""
     deny_dns: tuple[NamePattern, ...] = ()
@@ -43,6 +58,8 @@ class Rule(BaseModel):
     """Networks whose addresses the rule refuses, whatever later rules say."""
     wildcards: bool = False
     """Whether wildcard names are allowed, where every name that they stand for is."""
+    wildcard_depth: int | None = Field(default=None, ge=1, le=127)
+    """How many labels, the asterisk too, a wildcard may have below a pattern's name; when left out, any number."""
     challenges: tuple[ChallengeType, ...] | None = Field(default=None, min_length=1)
     """Challenge types that may prove control; when left out, all that the environment offers."""
     profiles: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -63,6 +80,8 @@ class Rule(BaseModel):
                 raise ValueError(f"a rule with deny = true allows nothing, so that {vain[0]} means nothing in it")
         elif not (self.dns or self.ip or self.deny_dns or self.deny_ip):
             raise ValueError("the rule allows and refuses nothing; expected dns, ip, deny_dns, deny_ip or deny = true")
+        if self.wildcard_depth is not None and not self.wildcards:
+            raise ValueError("wildcard_depth means nothing without wildcards = true")
         return self
 
 

@@ -9,7 +9,6 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization, reusable
-from acme_ca.policy.engine import Applicant
 from acme_ca.problems import Malformed
 from acme_ca.services import audit
 
@@ -25,10 +24,13 @@ def create(
     bound = ca.bound(environment, signer.account_id, now)
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
+        binding, grant = (None, None) if bound is None else (bound.binding, bound.grant)
+        applicant = environment.applicant(account, binding, grant)
         if bound is not None and bound.covered((name,)):
+            environment.policy.require_undenied(applicant, (name,), (name,))
             decision = environment.policy.decide_for_workload(bound.grant, (name,))
         else:  # what a workload proves is good for the order it is proved for: it cannot be done ahead
-            decision = environment.policy.decide(Applicant(account.id, account.eab_label), (name,))
+            decision = environment.policy.decide(applicant, (name,))
         held = reusable(connection, account.id, decision.challenges, now) if environment.reuses else {}
         if name in held:
             return held[name], False

@@ -24,7 +24,7 @@ from acme_ca.jose import jwk_from_public_key
 from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization
-from acme_ca.models.binding import Binding
+from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, is_blocked, serial_text
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
@@ -127,10 +127,12 @@ def _claim(
     now = clock.now()
     binding, grant = _workload(connection, environment, authorizations, now)
     proved = tuple(authorization.name for authorization in authorizations if authorization.binding_id is not None)
-    decision = environment.decide(Applicant(account.id, account.eab_label), order.names, grant, proved)
+    applicant = _applicant(connection, environment, account, order, csr, (binding, grant), now)
+    decision = environment.decide(applicant, order.names, grant, proved)
     _check_proofs(decision, authorizations)
     wanted = _wanted_uris(order, csr, grant)
     order.profile = environment.profile_for(decision, grant, order.requested_profile, carries_uri=bool(wanted))
+    decision = environment.decide_again(decision, applicant, order.names, grant, proved, order.profile)
     profile = environment.profiles[order.profile]
     names = tuple(name for name in order.names if name.type != "uri")
     uris = wanted or _added_uris(profile, grant)
@@ -152,18 +154,12 @@ def _claim(
     line = _ledger_line(environment, order, issuer, leaf, binding, grant, now)
     base.insert(connection, line)
     base.update(connection, order)
-    return Claim(
-        environment=environment,
-        order=order,
-        line=line,
-        issuer=issuer,
-        leaf=leaf,
-        stale_caa=tuple(
-            (authorization.id, authorization.challenge or "")
-            for authorization in authorizations
-            if (authorization.caa_checked_at or authorization.created_at) <= now - CAA_FRESH
-        ),
+    stale_caa = tuple(
+        (authorization.id, authorization.challenge or "")
+        for authorization in authorizations
+        if (authorization.caa_checked_at or authorization.created_at) <= now - CAA_FRESH
     )
+    return Claim(environment=environment, order=order, line=line, issuer=issuer, leaf=leaf, stale_caa=stale_caa)
 
 
 def _workload(
@@ -182,6 +178,24 @@ def _workload(
         if authorization.binding_id is not None:
             grant.require_covers(authorization.name, binding.subject)
     return binding, grant
+
+
+def _applicant(
+    connection: Connection,
+    environment: Environment,
+    account: Account,
+    order: Order,
+    csr: Csr,
+    proved: tuple[Binding | None, Grant | None],
+    now: datetime,
+) -> Applicant:
+    """Return what policy sees of the account: its workload too, where rules ask for it and the order does not say."""
+    binding, grant = proved
+    if grant is None and environment.providers and environment.policy.is_about_workloads:
+        binding = live_binding(connection, account.id, now)
+        with suppress(Problem):  # whose rule is gone has no workload any more
+            grant = None if binding is None else environment.grant(binding)
+    return environment.applicant(account, binding, grant, profile=order.requested_profile, key_type=csr.key_type)
 
 
 def _wanted_uris(order: Order, csr: Csr, grant: Grant | None) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authoriz
 from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
-from acme_ca.policy.grants import Grant
 from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
 from acme_ca.services import audit
 from acme_ca.workload import WORKLOAD_CHALLENGE
@@ -49,13 +48,16 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
     binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
-        applicant = Applicant(account.id, account.eab_label)
+        applicant = environment.applicant(account, binding, grant, profile=wish.profile)
         decision = (
             environment.decide(applicant, names, grant, covered)
             if refused is None
             else _without_workload(environment, applicant, names, refused)
         )
-        profile = _profile(environment, decision, grant, wish, now)
+        carries_uri = any(name.type == "uri" for name in names)
+        profile = environment.profile_for(decision, grant, wish.profile, carries_uri=carries_uri)
+        decision = environment.decide_again(decision, applicant, names, grant, covered, profile)
+        validity(environment.profiles[profile], now, decision.max_lifetime, wish.not_before, wish.not_after)
         order_id = new_id()
         wanted = _Authorizations(environment, account.id, order_id, binding, covered, now)
         authorizations = wanted.get(connection, decision)
@@ -159,14 +161,6 @@ def _without_workload(
         return environment.policy.decide(applicant, names)
     except RejectedIdentifier:
         raise refused from None
-
-
-def _profile(environment: Environment, decision: Decision, grant: Grant | None, wish: Wish, now: datetime) -> str:
-    """Return the profile's name; raises when it, or the validity asked for, is not to be had."""
-    carries_uri = any(name.type == "uri" for name in decision.challenges)
-    name = environment.profile_for(decision, grant, wish.profile, carries_uri=carries_uri)
-    validity(environment.profiles[name], now, decision.max_lifetime, wish.not_before, wish.not_after)
-    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
 from acme_ca.models.version import digest_of, newest, next_version
 from acme_ca.pki import bundle
+from acme_ca.policies_in_force import POLICY
 from acme_ca.services import audit
 
-BUNDLE, POLICY, WORKLOAD_POLICY = "bundle", "policy", "workload-policy"
+BUNDLE, WORKLOAD_POLICY = "bundle", "workload-policy"
 
 
 def keep(ca: Authority) -> int:
@@ -46,7 +47,8 @@ def spiffe_bundle(ca: Authority, environment: Environment) -> dict[str, Any]:
 
 
 def _in_force(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield POLICY, environment.policy.document()
+    if environment.policy_number is None:  # what was applied has a version already
+        yield POLICY, environment.policy.document()
     if environment.workloads is not None:
         yield WORKLOAD_POLICY, environment.workloads.document()
     if environment.settings.trust_domain is not None:
@@ -58,10 +60,10 @@ def _bundle(environment: Environment) -> Mapping[str, Any]:
 
 
 def _keep(ca: Authority, environment: str, kind: str, document: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return the number of the version with this document, and whether it is new."""
+    """Return the number of the version with this document, and whether it is new; what was applied stays the newest."""
     with ca.database.read() as connection:
         found = newest(connection, environment, kind)
-    if found is not None and found.digest == digest_of(document):
+    if found is not None and (found.digest == digest_of(document) or found.created_by is not None):
         return found.number, False
     new = next_version(found, environment, kind, document, clock.now())
     try:

@@ -13,6 +13,7 @@ from tests.admin.conftest import Api
 READERS = {"viewer", "auditor", "operator", "policy-admin", "ca-admin"}
 OPERATORS = {"operator", "ca-admin"}
 ADMINS = {"ca-admin"}
+LAWMAKERS = {"policy-admin", "ca-admin"}
 TABLE: dict[str, set[str]] = {
     "GET /me": READERS,
     "GET /admins": ADMINS,
@@ -28,6 +29,15 @@ TABLE: dict[str, set[str]] = {
     "POST /environments/{environment}/eab": OPERATORS,
     "GET /environments/{environment}/eab/{kid}": READERS,
     "DELETE /environments/{environment}/eab/{kid}": OPERATORS,
+    "GET /environments/{environment}/policy": READERS,
+    "PUT /environments/{environment}/policy": LAWMAKERS,
+    "GET /environments/{environment}/policy/versions": READERS,
+    "GET /environments/{environment}/policy/versions/{number}": READERS,
+    "POST /environments/{environment}/policy/rollback": LAWMAKERS,
+    "POST /environments/{environment}/policy/explain": READERS,
+    "GET /environments/{environment}/policy/shadow": READERS,
+    "PUT /environments/{environment}/policy/shadow": LAWMAKERS,
+    "DELETE /environments/{environment}/policy/shadow": LAWMAKERS,
 }
 
 

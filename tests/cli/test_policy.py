@@ -79,7 +79,7 @@ def test_good_rules_are_called_good_without_the_keys(run: Run, config: Path) -> 
     for key in (config.parent / "keys").glob("*.key"):
         key.unlink()
     result = run("lint")
-    assert (result.exit_code, result.stdout) == (0, f"{config}: 2 rules for workloads, 0 warnings.\n")
+    assert (result.exit_code, result.stdout) == (0, f"{config}: 3 rules, 2 rules for workloads, 0 warnings.\n")
     assert json.loads(run("lint", "--json").stdout) == {"ok": True, "mistakes": [], "warnings": []}
 
 

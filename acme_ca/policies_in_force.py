@@ -1,0 +1,179 @@
+"""The policies of this process: what operators applied last, or what the configuration says while they never did.
+
+A process looks at one small table once a second at most, before a request, never in its transaction. So a policy is in
+force everywhere a second after it was applied, and each request is decided by one policy from its beginning to its end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from acme_ca import baton, metrics
+from acme_ca import config as configuration
+from acme_ca.config.policies import misfits_of
+from acme_ca.db import Database
+from acme_ca.models.applied_policy import applied_policies
+from acme_ca.models.version import numbered
+from acme_ca.policy.document import Document
+from acme_ca.policy.engine import Policy
+from acme_ca.policy.verdicts import Petition, differences
+from acme_ca.problems import ServiceUnavailable
+from acme_ca.shadow_notes import Noter
+
+POLICY, SHADOW_POLICY = "policy", "shadow-policy"
+PACE = 1.0  # seconds between two looks
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A policy that is evaluated beside the one in force. It changes no answer, whatever becomes of it."""
+
+    environment: str
+    number: int
+    policy: Policy
+    noter: Noter
+
+    def watch(self, present: Policy, petition: Petition) -> None:
+        """Note what this policy would have decided otherwise."""
+        try:
+            self._compare(present, petition)
+        except Exception:
+            metrics.SHADOW_ERRORS.labels(self.environment).inc()
+            log.exception("policy.shadow_failed", environment=self.environment, version=self.number)
+
+    def _compare(self, present: Policy, petition: Petition) -> None:
+        account_id = petition.applicant.account_id
+        for found in differences(present, self.policy, petition):
+            metrics.SHADOW_DIFFERENCES.labels(self.environment, found.outcome).inc()
+            if self.noter.add(self.environment, self.number, found, account_id):
+                log.info(
+                    "policy.shadow",
+                    environment=self.environment,
+                    version=self.number,
+                    would=found.outcome,
+                    name=found.name,
+                    rule=found.rule,
+                    reason=found.reason,
+                    account_id=account_id,
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What holds in one environment. `number` is None for the policy of the configuration file."""
+
+    policy: Policy
+    number: int | None
+    shadow: Shadow | None
+
+
+class PoliciesInForce:
+    """The policies of all environments. Raises ValueError when one that was applied does not fit the configuration."""
+
+    def __init__(self, database: Database, config: configuration.Config) -> None:
+        self.noter = Noter(database)
+        self._database = database
+        self._config = config
+        self._lock = threading.Lock()
+        with database.read() as connection:
+            self._applied = applied_policies(connection)
+            self._found = self._read(connection, self._applied)
+        self._look_again = monotonic() + PACE
+        if found := [text for name in config.environment for text in self._misfits(name)]:
+            raise ValueError("; ".join(found))
+
+    def __getitem__(self, environment: str) -> InForce:
+        """Return what holds in an environment."""
+        return self._found[environment]
+
+    def look(self, *, now: bool = False) -> bool:
+        """Look again if it is time, or `now`; return whether anything changed. Without the database nothing does."""
+        if not now and monotonic() < self._look_again:
+            return False
+        if not self._lock.acquire(blocking=False):
+            with baton.aside():
+                self._lock.acquire()
+        try:
+            return (now or monotonic() >= self._look_again) and self._look()
+        finally:
+            self._lock.release()
+
+    def _look(self) -> bool:
+        self._look_again = monotonic() + PACE
+        try:
+            with self._database.read() as connection:
+                applied = applied_policies(connection)
+                if applied == self._applied:
+                    return False
+                self._found = self._read(connection, applied)
+        except ServiceUnavailable:
+            return False
+        except ValueError:
+            log.exception("policy.unusable", serving="the policy before")
+            return False
+        self._applied = applied
+        for name, found in self._found.items():
+            log.info("policy.in_force", environment=name, number=found.number, version=found.policy.version)
+            for text in self._misfits(name):
+                log.error("policy.misfit", reason=text)  # what it names and is not there, it does not give
+        return True
+
+    def _read(self, connection: Connection, applied: Mapping[str, tuple[int | None, int | None]]) -> dict[str, InForce]:
+        return {
+            name: self._in_force(connection, name, *applied.get(name, (None, None)))
+            for name in self._config.environment
+        }
+
+    def _in_force(self, connection: Connection, name: str, number: int | None, shadow: int | None) -> InForce:
+        settings = self._config.environment[name]
+        document = Document(rules=settings.policy) if number is None else _stored(connection, name, POLICY, number)
+        return InForce(
+            policy=policy_of(name, settings, document), number=number, shadow=self._shadow(connection, name, shadow)
+        )
+
+    def _shadow(self, connection: Connection, name: str, number: int | None) -> Shadow | None:
+        if number is None:
+            return None
+        try:
+            document = _stored(connection, name, SHADOW_POLICY, number)
+            return Shadow(name, number, policy_of(name, self._config.environment[name], document), self.noter)
+        except ValueError:
+            log.exception("policy.shadow_unusable", environment=name, number=number)
+            return None
+
+    def _misfits(self, name: str) -> Iterator[str]:
+        found = self._found[name]
+        if found.number is not None:
+            for location, text in misfits_of(found.policy.rules, self._config.environment[name]):
+                rule = found.policy.rules[int(location[0])].name
+                yield f"the applied policy of environment {name} (version {found.number}), rule {rule}: {text}"
+
+
+def policy_of(name: str, settings: configuration.Environment, document: Document) -> Policy:
+    """Return the policy of an environment that a document says."""
+    return Policy(name, document.rules, settings.challenges, settings.profiles)
+
+
+def document_of(stored: Mapping[str, Any]) -> Document:
+    """Return the document that a version has; raises ValueError for one of another program's making."""
+    try:
+        return Document.from_json({"rules": stored["rules"]})
+    except (KeyError, ValidationError) as error:
+        raise ValueError(f"the stored policy cannot be read: {error}") from error
+
+
+def _stored(connection: Connection, environment: str, kind: str, number: int) -> Document:
+    found = numbered(connection, environment, kind, number)
+    if found is None:
+        raise ValueError(f"version {number} of the {kind} of environment {environment} is gone")
+    return document_of(found.document)
