@@ -17,16 +17,17 @@ from pydantic import BaseModel, ValidationError
 
 from acme_ca.admin import signing_in
 from acme_ca.admin.calls import PLAIN, PLAIN_IN_HEADER, Answered, Asked, Call
-from acme_ca.admin.problems import Forbidden, Invalid
+from acme_ca.admin.problems import Forbidden, Invalid, Unsuitable
 from acme_ca.authority import Authority
 from acme_ca.models.admin import Operator
-from acme_ca.problems import NotFound, UnsupportedMediaType
+from acme_ca.problems import Malformed, NotFound, Problem, UnsupportedMediaType
 from acme_ca.services import idempotency
 from acme_ca.web import Answer, body
 
 JSON = "application/json"
 DRY_RUN = "dry_run"
 IN_PATH, IN_HEADER = re.compile(PLAIN), re.compile(PLAIN_IN_HEADER)
+BEYOND_SCHEMA = {"value_error", "assertion_error", "mistake"}  # what no JSON Schema tells
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -84,22 +85,38 @@ def _body(model: type[BaseModel]) -> BaseModel:
         raise UnsupportedMediaType(f"the body is {(request.mimetype or 'of no type')[:80]}; expected {JSON}")
     raw = body()
     if b"\\u0000" in raw:  # no text of a database can hold it
-        raise Invalid("the body has the character U+0000")
+        raise Malformed("the body has the character U+0000, which no text can have here")
     try:
-        return model.model_validate_json(raw)
+        # To JSON, 3.0 is an integer.
+        document = json.loads(raw, parse_float=_number, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the body is no JSON: {error}") from error
+    try:
+        return model.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise _invalid(error, "the body") from error
 
 
-def _invalid(error: ValidationError, where: str) -> Invalid:
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _invalid(error: ValidationError, where: str) -> Problem:
     """Name every place that is wrong, and what is wrong with it; values stay out, they may be secrets."""
+    kinds = {mistake["type"] for mistake in error.errors(include_url=False, include_context=False, include_input=False)}
+    kind = Unsuitable if kinds <= BEYOND_SCHEMA else Invalid
     found = [
         {"place": ".".join(str(part) for part in mistake["loc"]), "reason": mistake["msg"]}
         for mistake in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = f"{found[0]['place'] or where}: {found[0]['reason']}"
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    return Invalid(f"{where} is not what the call takes: {first}{more}", extra={"errors": found})
+    return kind(f"{where} is not what the call takes: {first}{more}", extra={"errors": found})
 
 
 def _answer(asked: Asked, call: Call) -> Response:

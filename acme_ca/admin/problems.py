@@ -22,6 +22,13 @@ class Invalid(AdminProblem):
     status = 400
 
 
+class Unsuitable(AdminProblem):
+    """What is asked has the form that it has to have, and cannot be all the same; `errors` names each place."""
+
+    type = "unsuitable"
+    status = 400
+
+
 class Unauthenticated(AdminProblem):
     """Nobody who is known asks. RFC 9110 §15.5.2."""
 
