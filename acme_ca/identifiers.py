@@ -111,6 +111,13 @@ def parse_spiffe_id(text: str) -> SpiffeId:
     return SpiffeId(trust_domain, slash + path)
 
 
+def type_of(value: str) -> IdentifierType:
+    """Return what an operator means who wrote a name without its type: `uri`, `ip` or `dns`. It need not be good."""
+    if "://" in value:
+        return "uri"
+    return "ip" if ":" in value or value.replace(".", "").isdigit() else "dns"
+
+
 def parse_many(bodies: Iterable[tuple[str, str]], limit: int = 100) -> tuple[Identifier, ...]:
     """Return the identifiers of an order, duplicates dropped, in the order given. RFC 8555 §7.4.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from acme_ca import identifiers
 from acme_ca.admin.calls import Answered, Asked, Call, Page, Paged
 from acme_ca.admin.policy_messages import (
     AnswerView,
@@ -55,6 +54,7 @@ def _apply(asked: Asked) -> Answered:
         document,
         by=asked.operator.by,
         comment=body.comment,
+        issuers=environment.issuers,
         require=lambda standing: asked.require_match(standing.etag),
     )
     return _applied(asked, done)
@@ -72,6 +72,7 @@ def _rollback(asked: Asked) -> Answered:
         body.number,
         by=asked.operator.by,
         comment=body.comment,
+        issuers=environment.issuers,
         require=lambda standing: asked.require_match(standing.etag),
     )
     return _applied(asked, done)
@@ -79,7 +80,7 @@ def _rollback(asked: Asked) -> Answered:
 
 def _try(asked: Asked, environment: Environment, document: Document) -> Answered:
     """Judge what was ordered lately by the document, and change nothing."""
-    policies.check(document, environment.settings)
+    policies.check(document, environment.settings, environment.issuers)
     present = policies.in_force(asked.ca.database, environment.name, environment.settings)
     workloads = environment.workloads
     found = replays.replay(
@@ -135,7 +136,7 @@ def _version(asked: Asked) -> PolicyView:
 def _explain(asked: Asked) -> ExplanationView:
     body = asked.body
     question = explanations.Question(
-        names=tuple((_type_of(name), name) for name in body.names),
+        names=tuple((identifiers.type_of(name), name) for name in body.names),
         account=body.account,
         label=body.label,
         workload=body.workload,
@@ -193,12 +194,6 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:  # noqa: PLR2004 - what a column of integers holds
         raise NotFound("there is no such version: versions have numbers")
     return int(text)
-
-
-def _type_of(name: str) -> Literal["dns", "ip", "uri"]:
-    if "://" in name:
-        return "uri"
-    return "ip" if ":" in name or name.replace(".", "").isdigit() else "dns"
 
 
 def _standing(standing: Standing) -> PolicyView:

@@ -12,13 +12,17 @@ import click
 from acme_ca.authority import workload_policy
 from acme_ca.cli import policy_versions
 from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, load_or_refuse, print_json, refuse
-from acme_ca.cli.policy_cases import Case, CaseError, read_cases, try_out
+from acme_ca.cli.policy_cases import Case, CaseError, read_any, read_cases, try_out
 from acme_ca.cli.policy_explain import API_PARAMETERS, names_explained
 from acme_ca.cli.policy_files import misplaced, read_document
+from acme_ca.cli.policy_name_cases import NameCase
 from acme_ca.config import Config, ConfigError, Environment, Location, load, locate
 from acme_ca.config.mistakes import Mistake, did_you_mean
 from acme_ca.config.policies import misfits_of
 from acme_ca.pki.profile import BUILTIN
+from acme_ca.policies_in_force import policy_of
+from acme_ca.policy.document import Document
+from acme_ca.policy.engine import Policy
 from acme_ca.policy.rules import Rule
 from acme_ca.policy.shadowing import shadowed
 from acme_ca.policy.workloads import Grant, Outcome, WorkloadPolicy
@@ -78,26 +82,37 @@ def lint(ctx: click.Context, config_path: Path, environment: str | None, file: P
 @config_option
 @environment_option
 @click.option("--claims", "first", type=FILE, multiple=True, help="A file with cases; repeatable.")
+@click.option("--policy", "document", type=FILE, help="A policy to try instead of the configuration's.")
 @click.argument("files", type=FILE, nargs=-1)
 @json_option
 @click.pass_context
 def test(
     ctx: click.Context,
+    /,
+    *,
     config_path: Path,
     environment: str,
     first: tuple[Path, ...],
+    document: Path | None,
     files: tuple[Path, ...],
-    as_json: bool,  # noqa: FBT001 - click passes it by name
+    as_json: bool,
 ) -> None:
     """Try the rules on the cases in FILES, and compare what they grant with what is expected.
 
-    A case has `provider`, `subject`, `claims` and `expect` with some of `rule`, `spiffe_id`, `dns` and `refused` (true,
-    or a part of the reason). A file is JSON, an object or a list of them, or TOML with a list `case`.
+    A case about a workload has `provider`, `subject`, `claims` and `expect` with some of `rule`, `spiffe_id`, `dns` and
+    `refused` (true, or a part of the reason). One about `names` has some of `account`, `label`, `workload`, `claims`,
+    `profile`, `key_type`, and `expect` with `rule` or `refused`. A file is JSON, an object or a list of them, or TOML
+    with a list `case`.
     """
     if not (first or files):
         raise click.UsageError("no cases: expected --claims FILE, or FILES")
     settings, rules = _policy_of(load_or_refuse(config_path, files=False), environment)
-    results = [_result(case, settings, rules) for path in (*first, *files) for case in _cases(path)]
+    try:
+        own = policy_of(environment, settings, _document_of(document, settings))
+        cases = [case for path in (*first, *files) for case in read_any(path)]
+    except (ConfigError, CaseError) as error:
+        refuse(str(error))
+    results = [_any_result(case, settings, rules, own) for case in cases]
     failed = [result for result in results if result["differences"]]
     if as_json:
         print_json({"ok": not failed, "cases": results})
@@ -238,6 +253,19 @@ def _provider(settings: Environment, name: str | None, case: Case) -> str:
     if name not in known:
         refuse(f"{case.name}: there is no provider {name!r}; {did_you_mean(name, known)}")
     return name
+
+
+def _document_of(path: Path | None, settings: Environment) -> Document:
+    if path is None:
+        return Document(rules=settings.policy)
+    _lint_file(path, settings)
+    return read_document(path)
+
+
+def _any_result(case: Case | NameCase, settings: Environment, rules: WorkloadPolicy, own: Policy) -> dict[str, Any]:
+    if isinstance(case, NameCase):
+        return {"case": case.name, "differences": list(case.differences(own, settings))}
+    return _result(case, settings, rules)
 
 
 def _result(case: Case, settings: Environment, rules: WorkloadPolicy) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from acme_ca import clock
+from acme_ca.cli.policy_name_cases import NameCase
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
 from acme_ca.problems import Problem
 from acme_ca.workload.base import Workload
@@ -93,8 +94,16 @@ class Case(BaseModel):
         )
 
 
+AnyCase = TypeVar("AnyCase", Case, NameCase)
+
+
 def read_cases(path: Path) -> list[Case]:
-    """Return the cases of a file: JSON with one object or a list, or TOML with one table or a list `case`.
+    """Return the cases about workloads of a file; raises CaseError."""
+    return [_case(path, number, item, Case) for number, item in enumerate(items_of(path), 1)]
+
+
+def items_of(path: Path) -> list[Any]:
+    """Return the cases of a file as they are: JSON with one object or a list, or TOML with one table or a list `case`.
 
     Raises CaseError.
     """
@@ -110,7 +119,17 @@ def read_cases(path: Path) -> list[Case]:
     found = data if isinstance(data, list) else [data]
     if not found:
         raise CaseError(f"{path} has no cases")
-    return [_case(path, number, item) for number, item in enumerate(found, 1)]
+    return found
+
+
+def read_any(path: Path) -> list[Case | NameCase]:
+    """Return the cases of a file, about workloads and about `names`; raises CaseError."""
+    return [
+        _case(path, number, item, NameCase)
+        if isinstance(item, dict) and "names" in item
+        else _case(path, number, item, Case)
+        for number, item in enumerate(items_of(path), 1)
+    ]
 
 
 def try_out(policy: WorkloadPolicy, case: Case, provider: str) -> tuple[Grant | None, str]:
@@ -121,9 +140,9 @@ def try_out(policy: WorkloadPolicy, case: Case, provider: str) -> tuple[Grant | 
         return None, problem.detail
 
 
-def _case(path: Path, number: int, item: object) -> Case:
+def _case(path: Path, number: int, item: object, kind: type[AnyCase]) -> AnyCase:
     try:
-        case = Case.model_validate_json(json.dumps(item, default=str))  # strict JSON takes a list for a tuple
+        case = kind.model_validate_json(json.dumps(item, default=str))  # strict JSON takes a list for a tuple
     except ValidationError as error:
         raise CaseError("\n".join(f"{path}: case {number}: {_said(detail)}" for detail in error.errors())) from error
     return case.model_copy(update={"name": f"{path}: {case.name or f'case {number}'}"})

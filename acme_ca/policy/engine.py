@@ -95,7 +95,8 @@ class Policy:
         self.environment = environment
         self.rules = tuple(rules)
         self.version = version_of(self.rules)
-        self._index = Index([Matcher(rule) for rule in self.rules])
+        self._matchers = tuple(Matcher(rule) for rule in self.rules)
+        self._index = Index(self._matchers)
         self._challenges = tuple(challenges)
         self._profiles = frozenset(profiles)
         conditions = [condition(rule.condition) for rule in self.rules if rule.condition is not None]
@@ -152,9 +153,9 @@ class Policy:
     ) -> Iterator[tuple[Rule, Saying]]:
         """Yield what each rule says of one name up to the one that decides, in their order."""
         facts, address = Facts(applicant, order), address_of(identifier)
-        for rule in self.rules:
-            saying = Matcher(rule).hear(identifier, address, applicant, facts)
-            yield rule, saying
+        for matcher in self._matchers:
+            saying = matcher.hear(identifier, address, applicant, facts)
+            yield matcher.rule, saying
             if saying.said in _DECIDE:
                 return
 
@@ -239,7 +240,7 @@ class Policy:
     def _silence(self, applicant: Applicant, identifier: Identifier, unmet: Sequence[str]) -> str:
         if identifier.type == "uri":
             return f"{identifier} is no identity that a workload of environment {self.environment} can prove here"
-        selecting = [rule for rule in self.rules if Matcher(rule).selects(applicant)]
+        selecting = [matcher.rule for matcher in self._matchers if matcher.selects(applicant)]
         hint = f"; the condition of {_by(unmet)} is false" if unmet else ""
         return (
             f"no rule of environment {self.environment} allows {identifier} for this account{hint}; "

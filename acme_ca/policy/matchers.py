@@ -39,7 +39,7 @@ class Saying:
 
 
 class Matcher:
-    """A rule, made ready for fast answers. `position` is its place among the rules."""
+    """A rule, made ready for fast answers."""
 
     __slots__ = ("_accounts", "_condition", "_denied_names", "_denied_networks", "_eab", "_names", "_networks", "rule")
 

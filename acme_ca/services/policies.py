@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,16 @@ from sqlalchemy import Connection, delete
 
 from acme_ca import clock
 from acme_ca import config as configuration
-from acme_ca.config.mistakes import dotted
+from acme_ca.config.mistakes import Location, dotted
 from acme_ca.config.policies import misfits_of
 from acme_ca.db import AlreadyThereError, Database
+from acme_ca.identifiers import Identifier
 from acme_ca.models import base
 from acme_ca.models.applied_policy import AppliedPolicy
 from acme_ca.models.shadow_finding import SHADOW_FINDINGS
 from acme_ca.models.version import VERSIONS, Version, digest_of, newest, next_version, numbered
+from acme_ca.pki.issuer import Issuer
+from acme_ca.pki.lint import LintError, check_within
 from acme_ca.policies_in_force import POLICY, SHADOW_POLICY, document_of, policy_of
 from acme_ca.policy.document import Change, Document, changes
 from acme_ca.problems import Contended, Malformed, NotFound
@@ -57,13 +60,28 @@ Require = Callable[[Standing], None]
 """Looks at what is in force, in the transaction of the change, and raises the problem that stops it."""
 
 
-def check(document: Document, settings: Settings) -> None:
-    """Raise Malformed with each rule that grants what its environment cannot give, by its place in the document."""
-    found = [(("rules", *place), text) for place, text in misfits_of(document.rules, settings)]
+def check(document: Document, settings: Settings, issuers: Iterable[Issuer] = ()) -> None:
+    """Raise Malformed with each rule that grants what its environment cannot give, by its place in the document.
+
+    Networks have to be within the name constraints of each of the `issuers`.
+    """
+    misfits = (*misfits_of(document.rules, settings), *_beyond_issuers(document, issuers))
+    found = [(("rules", *place), text) for place, text in misfits]
     if found:
         errors = [{"place": ".".join(map(str, place)), "reason": text} for place, text in found]
         place, text = found[0]
         raise Malformed(f"{dotted(place)}: {text}", extra={"errors": errors})
+
+
+def _beyond_issuers(document: Document, issuers: Iterable[Issuer]) -> Iterator[tuple[Location, str]]:
+    for issuer in issuers:
+        for number, rule in enumerate(document.rules):
+            for position, network in enumerate(() if rule.deny else rule.ip):
+                edges = [Identifier("ip", str(address)) for address in (network[0], network[-1])]
+                try:
+                    check_within(edges, issuer.certificate)
+                except LintError as error:
+                    yield (number, "ip", position), f"{error} (issuer {issuer.id})"
 
 
 def in_force(database: Database, environment: str, settings: Settings) -> Standing:
@@ -81,13 +99,14 @@ def apply(  # noqa: PLR0913 - what is applied where, and by whom
     by: str,
     comment: str | None = None,
     back_to: int | None = None,
+    issuers: Iterable[Issuer] = (),
     require: Require | None = None,
 ) -> Applied:
     """Put a document in force; the same one again changes nothing. Raises Malformed for one that does not fit.
 
     `back_to` is the number of the version that it is taken from.
     """
-    check(document, settings)
+    check(document, settings, issuers)
     policy_of(environment, settings, document)  # what cannot be put to use shall not come into force
     try:
         with database.write(durable=True) as connection:
@@ -120,7 +139,7 @@ def apply(  # noqa: PLR0913 - what is applied where, and by whom
     )
 
 
-def rollback(
+def rollback(  # noqa: PLR0913 - what is applied where, and by whom
     database: Database,
     environment: str,
     settings: Settings,
@@ -128,12 +147,23 @@ def rollback(
     *,
     by: str,
     comment: str | None = None,
+    issuers: Iterable[Issuer] = (),
     require: Require | None = None,
 ) -> Applied:
     """Put an old version's document in force again, as a new version. Raises NotFound, and Malformed for a misfit."""
     document = document_of(version(database, environment, number).document)
     comment = comment or f"back to version {number}"
-    return apply(database, environment, settings, document, by=by, comment=comment, back_to=number, require=require)
+    return apply(
+        database,
+        environment,
+        settings,
+        document,
+        by=by,
+        comment=comment,
+        back_to=number,
+        issuers=issuers,
+        require=require,
+    )
 
 
 def version(database: Database, environment: str, number: int) -> Version:

@@ -73,6 +73,7 @@ def test_other_processes_see_it_by_themselves(api: Api) -> None:
         ({"name": "a", "dns": [".prod.localhost"], "workloads": ["nothing"]}, "rules.0.workloads.0"),
         ({"name": "a", "dns": [".prod.localhost"], "condition": "nothing == 1"}, "rules.0.condition"),
         ({"name": "a", "dns": [".prod.localhost"], "wildcard": True}, "rules.0.wildcard"),
+        ({"name": "a", "ip": ["10.0.0.0/8"]}, "rules.0.ip.0"),  # its issuer's name constraints exclude addresses
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused_with_its_place(api: Api, rule: dict[str, Any], place: str) -> None:

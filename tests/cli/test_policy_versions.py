@@ -131,3 +131,29 @@ def test_a_shadow_is_started_reported_and_ended(run: Run, file: Path) -> None:
     assert run("shadow end").stdout == "Version 1 in the shadow has ended.\n"
     assert run("shadow end").exit_code == 1
     assert run("apply", "--shadow", "--dry-run", str(file)).exit_code == 2
+
+
+def test_cases_about_names_are_tried_on_a_file(run: Run, file: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases.toml"
+    cases.write_text("""
+[[case]]
+name = "web"
+names = ["a.prod.localhost"]
+expect = { rule = "all" }
+
+[[case]]
+name = "databases"
+names = ["x.db.prod.localhost", "a.prod.localhost"]
+expect = { refused = "rule no-db" }
+
+[[case]]
+name = "wrong"
+names = ["a.prod.localhost"]
+expect = { refused = true }
+""")
+    result = run("test", "--policy", str(file), str(cases))
+    assert result.exit_code == 1
+    assert "pass  " in result.stdout
+    assert f"FAIL  {cases}: wrong\n      refused: expected a refusal, all names are allowed\n" in result.stdout
+    assert "2 of 3 cases pass." in result.stdout
+    assert "FAIL" in run("test", str(cases)).stdout  # the configuration's own rules deny no databases

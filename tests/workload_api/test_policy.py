@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from acme_ca import clock
+from acme_ca.models import base
+from acme_ca.models.binding import Binding
 from acme_ca.policy.document import Document
 from acme_ca.policy.rules import Rule
 from acme_ca.services import policies
 from tests.support import issuers
 from tests.support.acme_client import AcmeClient, body_of, make_csr
 from tests.support.ca import RunningCa
+from tests.support.issue import issue
 from tests.support.issuers import TokenIssuer
+from tests.support.web import WebServer
 from tests.workload_api.conftest import AUDIENCE, CHALLENGE, NAME, SPIFFE_ID
 
 URI = {"type": "uri", "value": SPIFFE_ID}
@@ -67,3 +73,16 @@ def test_an_exception_before_a_denial_is_one_for_workloads_too(
     allow, deny = Rule(name="but", workloads=("services",), dns=(NAME,)), Rule(name="no", deny=True, dns=(NAME,))
     apply(ca, allow, deny)
     assert body_of(client.finalize(made, make_csr([NAME])))["status"] == "valid"
+
+
+def test_finalize_knows_the_workload_of_an_order_that_was_proved_otherwise(
+    ca: RunningCa, client: AcmeClient, cluster: TokenIssuer, website: WebServer
+) -> None:
+    """A live binding of the account is enough for rules that are for its workload."""
+    prove(client, cluster)
+    apply(ca, Rule(name="pay", workloads=("services",), dns=("more.test.localhost",)))
+    with ca.authority.database.write() as connection:
+        (found,) = base.find(connection, Binding, base.select(Binding))
+        found.renewable, found.expires_at = True, clock.now() + timedelta(hours=1)
+        base.update(connection, found)
+    assert issue(client, website, ["more.test.localhost"], profile="server-1h")
