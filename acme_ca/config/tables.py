@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from acme_ca.challenges import ChallengeType
 from acme_ca.challenges.network import Network
+from acme_ca.config.audit import Audit
+from acme_ca.config.base import Settings
 from acme_ca.config.fields import (
     Bind,
     DomainName,
@@ -37,12 +39,6 @@ from acme_ca.workload import AnyProvider
 HOUR = 3600
 DAY = 24 * HOUR
 MEMORY_DATABASES = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
-
-
-class Settings(BaseModel):
-    """What all tables of the file share: a misspelled setting or a value of another type is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class AcmeListener(Settings):
@@ -339,6 +335,8 @@ class Config(Settings):
     """What is logged."""
     worker: Worker = Worker()
     """Work that runs beside requests."""
+    audit: Audit = Audit()
+    """How the audit trail is sealed, and where it is sent."""
     service: Service
     """The CA as a server of its own."""
     profile: dict[Name, Profile] = Field(default_factory=dict)

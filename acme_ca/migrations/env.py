@@ -4,7 +4,9 @@ from alembic import context
 
 from acme_ca.models import (
     account,
+    audit_chain,
     audit_event,
+    audit_sink,
     authorization,
     binding,
     certificate,
@@ -12,13 +14,16 @@ from acme_ca.models import (
     external_key,
     order,
     owner,
+    refusal,
     version,
 )
 from acme_ca.models.base import METADATA
 
 TABLES = (
     account,
+    audit_chain,
     audit_event,
+    audit_sink,
     authorization,
     binding,
     certificate,
@@ -26,6 +31,7 @@ TABLES = (
     external_key,
     order,
     owner,
+    refusal,
     version,
 )  # imported to be registered
 
