@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from acme_ca.cli.ceremony import public_key_path
+from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, open_whole_database, print_json, refuse
 from acme_ca.config import Config
 from acme_ca.db import Database
@@ -26,26 +26,10 @@ from acme_ca.sinks import SealedEvent
 from acme_ca.sinks.formats import FORMATS, FormatName, native
 
 PAGE = 1000  # events read at once
+SERIAL_DIGITS = 34  # as the ledger writes serials
 PAUSE = 0.5  # seconds between looks of `tail --follow`
 
 
-class MomentType(click.ParamType[datetime]):
-    """A time in RFC 3339, with its zone."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the aware time."""
-        try:
-            moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"expected a time like 2026-01-31T12:00:00Z, not {value}", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"the time {value} has no zone; 2026-01-31T12:00:00Z has one", param, ctx)
-        return moment
-
-
-MOMENT = MomentType()
 format_option = click.option(
     "--format",
     "format_name",
@@ -76,7 +60,7 @@ def tail(config_path: Path, lines: int, follow: bool, as_json: bool) -> None:  #
         seq = max(0, end - lines)
         while True:
             for event in _sealed(database, seq):
-                click.echo(native.render(event) if as_json else _line(event))
+                click.echo(native.render(event) if as_json else _line(native.document(event)))
                 seq = event.seq
             if not follow:
                 return
@@ -85,9 +69,9 @@ def tail(config_path: Path, lines: int, follow: bool, as_json: bool) -> None:  #
 
 
 @audit.command(**SETTINGS)
-@config_option
-@click.option("--since", type=MOMENT, help="The first moment, e.g. 2026-01-31T12:00:00Z.")
-@click.option("--until", type=MOMENT, help="The first moment that is too late.")
+@api_options
+@click.option("--since", help="The first moment, e.g. 2026-01-31T12:00:00Z.")
+@click.option("--until", help="The first moment that is too late.")
 @click.option("--environment", help="The environment.")
 @click.option("--event", help="The event, e.g. certificate.issued, or its noun alone.")
 @click.option("--actor", help="Who did it: an account's id, admin:NAME, system.")
@@ -98,21 +82,19 @@ def tail(config_path: Path, lines: int, follow: bool, as_json: bool) -> None:  #
 @click.option("--after", help="The cursor that the page before ended with.")
 @click.option("--limit", type=click.IntRange(1, PAGE), default=100, show_default=True, help="Events on the page.")
 @json_option
-def search(config_path: Path, after: str | None, limit: int, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401, FBT001 - click's
+def search(api: Api, serial: str | None, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401, FBT001 - click's
     """Print a page of events that meet all conditions, newest first."""
-    if wanted["serial"] is not None:
-        wanted["serial"] = wanted["serial"].replace(":", "").rjust(34, "0")
-    with open_whole_database(config_path) as (_, database):
-        page = audit_search.search(database, audit_search.Wanted(**wanted), after=after, limit=limit)
+    padded = None if serial is None else serial.replace(":", "").lower().rjust(SERIAL_DIGITS, "0")
+    page = api.get(at("audit"), serial=padded, **wanted)
     if as_json:
-        print_json({"events": [native.document(event) for event in page.events], "next": page.after})
+        print_json(page)
         return
-    for event in page.events:
+    for event in page["items"]:
         click.echo(_line(event))
-    if not page.events:
+    if not page["items"]:
         click.echo("No event meets all conditions.")
-    if page.after is not None:
-        click.echo(f"There is more: --after {page.after}", err=True)
+    if page["next"] is not None:
+        click.echo(f"There is more: --after {page['next']}", err=True)
 
 
 @audit.command(**SETTINGS)
@@ -186,12 +168,14 @@ def _sealed(database: Database, after: int) -> Iterator[SealedEvent]:
         after = found[-1].seq
 
 
-def _line(event: SealedEvent) -> str:
-    details = " ".join(f"{key}={_word(value)}" for key, value in event.details.items() if value not in (None, [], {}))
-    who = "" if event.actor == event.subject else f" by {event.actor}"
-    place = event.seq or "unsealed"
-    what = f"{event.environment} {event.event} {event.subject}{who}"
-    return f"{place} {event.at:%Y-%m-%dT%H:%M:%SZ} {what} {details}".rstrip()
+def _line(event: Mapping[str, Any]) -> str:
+    """Return an event, as native.document renders it, on one line for people."""
+    details = " ".join(
+        f"{key}={_word(value)}" for key, value in event["details"].items() if value not in (None, [], {})
+    )
+    who = "" if event["actor"] == event["subject"] else f" by {event['actor']}"
+    what = f"{event['environment'] or '-'} {event['event']} {event['subject']}{who}"
+    return f"{event['seq'] or 'unsealed'} {event['time'][:19]}Z {what} {details}".rstrip()
 
 
 def _word(value: object) -> str:

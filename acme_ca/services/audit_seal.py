@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -38,6 +38,7 @@ from acme_ca.public_keys import spki_sha256
 BATCH = 1000  # events sealed in one transaction: a few milliseconds of SQLite's one turn to write
 GAP_KEPT = timedelta(days=1)  # no transaction here takes that long: what has not come by then was rolled back
 MAX_GAPS = 10_000
+LONGEST_TERM = 600  # characters; PostgreSQL refuses to index 2,704 octets
 
 log = structlog.get_logger(__name__)
 
@@ -163,12 +164,17 @@ def _gaps(end: ChainEnd, identifiers: Sequence[int]) -> dict[str, str]:
 
 def terms_of(details: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names and the serial that an event is to be found by."""
-    for name in (*details.get("names", ()), details.get("identifier")):
-        if isinstance(name, str):
-            yield f"name:{name.partition(':')[2] or name}"
-    serial = details.get("serial")
-    if isinstance(serial, str):
-        yield f"serial:{serial}"
+    names = details.get("names")
+    for name in (*(names if isinstance(names, list) else ()), details.get("identifier")):
+        if _may_be_term(name):
+            yield f"name:{(name.partition(':')[2] or name).lower()}"
+    if _may_be_term(serial := details.get("serial")):
+        yield f"serial:{serial.lower()}"
+
+
+def _may_be_term(text: object) -> TypeGuard[str]:
+    """Whether every database can keep the text in an index: a client may have made it up."""
+    return isinstance(text, str) and text.isprintable() and len(text) <= LONGEST_TERM
 
 
 def document(checkpoint: Checkpoint) -> dict[str, Any]:

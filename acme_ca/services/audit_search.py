@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +24,8 @@ DISORDER = timedelta(minutes=5)  # an event may have a smaller identifier than o
 class Wanted:
     """Which events: those that meet all conditions. `name` and `serial` find sealed events only.
 
-    `event` is `noun.verb` or a noun alone; `since` is the first moment and `until` the first that is too late.
+    `environments` are all that may be seen, if it is not empty. `event` is `noun.verb` or a noun alone; `since` is the
+    first moment and `until` the first that is too late.
     """
 
     since: datetime | None = None
@@ -35,6 +37,7 @@ class Wanted:
     subject: str | None = None
     name: str | None = None
     serial: str | None = None
+    environments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +50,14 @@ class Page:
 
 def search(database: Database, wanted: Wanted, *, after: str | None = None, limit: int = 100) -> Page:
     """Return a page of events; raises Malformed for a cursor that is none."""
-    if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 19):  # noqa: PLR2004 - of 64 bits
-        raise Malformed("the cursor is not one of this search's; take it from the page before")
+    before = _place(after)
     limit = max(1, min(limit, LIMIT))
     with database.read() as connection:
         statement = select(*COLUMNS).select_from(EVENT.outerjoin(AUDIT_SEALS, AUDIT_SEALS.c.event_id == EVENT.c.id))
         for condition in _conditions(connection, wanted):
             statement = statement.where(condition)
-        if after is not None:
-            statement = statement.where(EVENT.c.id < int(after))
+        if before is not None:
+            statement = statement.where(EVENT.c.id < before)
         found = connection.execute(statement.order_by(EVENT.c.id.desc()).limit(limit + 1)).fetchall()
     events = tuple(event_of(tuple(row)) for row in found[:limit])
     return Page(events, str(events[-1].id) if len(found) > limit else None)
@@ -63,18 +65,26 @@ def search(database: Database, wanted: Wanted, *, after: str | None = None, limi
 
 def checkpoints(database: Database, *, after: str | None = None, limit: int = 100) -> list[Checkpoint]:
     """Return checkpoints, newest first; `after` is the place of the last one seen. Raises Malformed."""
-    if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 19):  # noqa: PLR2004 - of 64 bits
-        raise Malformed("the cursor is not one of this list's; take it from the page before")
+    before = _place(after)
     statement = base.select(Checkpoint)
-    if after is not None:
-        statement = statement.where(AUDIT_CHECKPOINTS.c.seq < int(after))
+    if before is not None:
+        statement = statement.where(AUDIT_CHECKPOINTS.c.seq < before)
     with database.read() as connection:
         newest_first = statement.order_by(AUDIT_CHECKPOINTS.c.seq.desc())
         return base.find(connection, Checkpoint, newest_first.limit(max(1, min(limit, LIMIT))))
 
 
+def _place(after: str | None) -> int | None:
+    """Return the number that a cursor is; raises Malformed."""
+    if after is not None and not re.fullmatch(r"[0-9]{1,18}", after):  # fewer than a column of 64 bits has
+        raise Malformed("the cursor is not one of this list's; take it from the page before")
+    return None if after is None else int(after)
+
+
 def _conditions(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     yield from _times(connection, wanted)
+    if wanted.environments:
+        yield EVENT.c.environment.in_(wanted.environments)
     for column, value in (
         (EVENT.c.environment, wanted.environment),
         (EVENT.c.account_id, wanted.account),

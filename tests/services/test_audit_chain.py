@@ -271,7 +271,7 @@ def test_whatever_is_recorded_is_one_event_of_eight_lines(
     database: Database, subject: str, actor: str, value: object
 ) -> None:
     with database.write() as connection:
-        audit.record(connection, "test", "order.created", subject, by=actor, value=value)
+        audit.record(connection, "test", "order.created", subject, by=actor, value=value, names=[subject, value])
     with database.read() as connection:
         form = audit_seal._found(connection, chain_end(connection), 1)[0][1]
     assert form.count("\n") == 7
