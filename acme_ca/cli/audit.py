@@ -214,8 +214,8 @@ def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
     backend = config.audit.key
     if backend is None:
         return keys
-    if public_key_path(backend).exists():
-        return [*keys, _public_key(public_key_path(backend))]
+    if public_key_path(config).exists():
+        return [*keys, _public_key(public_key_path(config))]
     try:
         key = backend.open().public_key()
     except KeyUnavailableError as error:

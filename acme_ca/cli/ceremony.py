@@ -181,12 +181,12 @@ class Ceremony:
         backend = self._config.audit.key
         if backend is None:
             return
-        key = self._key(backend, AUDIT_KEY)
-        if public_key_path(backend).exists():
-            self.report.kept.append(public_key_path(backend))
+        key, path = self._key(backend, AUDIT_KEY), public_key_path(self._config)
+        if path.exists():
+            self.report.kept.append(path)
         else:
             pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            self._write_new(public_key_path(backend), pem, 0o644)
+            self._write_new(path, pem, 0o644)
 
     def _common_name(self, role: str) -> str:
         """Name the CA by its host, so that one sees in a trust store whose root it is."""
@@ -233,9 +233,10 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def public_key_path(backend: SoftwareKey) -> Path:
-    """Return where the public key of a key is kept: `audit.pub` beside `audit.key`."""
-    return backend.path.with_suffix(".pub")
+def public_key_path(config: Config) -> Path:
+    """Return where the public half of the key of [audit] is: beside the root's certificate, named as the key is."""
+    stem = "audit" if config.audit.key is None else config.audit.key.path.stem
+    return config.service.issuer.root.with_name(f"{stem}.pub")
 
 
 def private_folder(path: Path) -> None:
