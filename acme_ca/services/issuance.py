@@ -73,16 +73,16 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
     ServiceUnavailable for passing trouble, after which the order is ready again.
     """
     audit_lag.require_kept_up(ca)
+    csr = requests.parse(csr_der)  # what is no CSR at all is no decision, and not told
     with refusals.told(ca, environment.name, signer.account_id, "certificate.refused", order_id[:ID_SHOWN]):
-        claimed = _claimed(ca, environment, signer, order_id, csr_der)
+        claimed = _claimed(ca, environment, signer, order_id, csr_der, csr)
     return claimed if isinstance(claimed, OrderView) else _issue(ca, claimed)
 
 
 def _claimed(
-    ca: Authority, environment: Environment, signer: Signer, order_id: str, csr_der: bytes
+    ca: Authority, environment: Environment, signer: Signer, order_id: str, csr_der: bytes, csr: Csr
 ) -> Claim | OrderView:
     """Claim the order for issuance; of one that was claimed with the same CSR before, return how it stands."""
-    csr = requests.parse(csr_der)
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
         order = owned(connection, Order, environment.name, account.id, order_id, lock=True)
