@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from acme_ca import baton, clock
 from acme_ca import config as configuration
 from acme_ca.db import AlreadyThereError, Database
 from acme_ca.identifiers import Identifier
+from acme_ca.keys import PrivateKey
 from acme_ca.models import base
 from acme_ca.models.account import Account
 from acme_ca.models.binding import Binding, live_binding
@@ -233,6 +235,11 @@ class Authority:
             self._environments = {
                 name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
             }
+
+    @cached_property
+    def audit_key(self) -> PrivateKey | None:
+        """The key that signs checkpoints of the audit trail; only a worker needs it. Raises KeyUnavailableError."""
+        return None if self.config.audit.key is None else self.config.audit.key.open()
 
     def background(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
         """Run validation work on the bounded pool of this process."""

@@ -117,6 +117,37 @@ ISSUER_NOT_AFTER = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )
+AUDIT_EVENTS = Counter(
+    "acme_ca_audit_events",
+    "Audit events sealed into the hash chain, by event.",
+    ("environment", "event"),
+    registry=REGISTRY,
+)
+AUDIT_SEALED = Gauge(
+    "acme_ca_audit_sealed_events",
+    "The last place of the audit trail's hash chain.",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+AUDIT_CHECKPOINT = Gauge(
+    "acme_ca_audit_checkpoint_timestamp_seconds",
+    "When the last checkpoint of the audit trail was signed (Unix time).",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+AUDIT_UNSEALED = Gauge(
+    "acme_ca_audit_unsealed_events",
+    "Audit events that are not sealed into the hash chain yet.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+AUDIT_SINK_LAG = Gauge(
+    "acme_ca_audit_sink_lag_events",
+    "Sealed audit events that a sink does not have yet.",
+    ("sink",),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge(
     "acme_ca_config_last_reload_successful",
     "Whether the configuration file was good when it was last read: 1, or 0 and the previous one is in use.",

@@ -9,13 +9,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from acme_ca import metrics
 from acme_ca.authority import Authority
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import issuance, nonces, orders, shadows, takeovers, validation, versions, workloads
+from acme_ca.services import (
+    audit_export,
+    audit_lag,
+    audit_seal,
+    issuance,
+    nonces,
+    orders,
+    refusals,
+    shadows,
+    takeovers,
+    validation,
+    versions,
+    workloads,
+)
+from acme_ca.sinks import Sink
 
 SOON = 0.5  # seconds between looks at what became due
 NOW_AND_THEN = 60.0  # seconds between sweeps
@@ -42,10 +57,29 @@ def show_issuers(ca: Authority) -> int:
     return 0
 
 
+def seal_audit(ca: Authority) -> int:
+    """Seal audit events; it is never told how many, or the log would be as long as the trail."""
+    audit_seal.seal(ca)
+    audit_lag.show(ca)
+    return 0
+
+
+def sink_jobs(ca: Authority) -> tuple[Job, ...]:
+    """Return one job for each sink of the audit trail, so that one which is away holds up no other."""
+    return tuple(Job(f"audit-sink-{sink.name}", SOON, partial(_export, sink=sink)) for sink in ca.config.audit.sink)
+
+
+def _export(ca: Authority, sink: Sink) -> int:
+    audit_export.deliver(ca, sink)
+    return 0
+
+
 JOBS = (
     Job("takeovers", SOON, takeovers.release_dead),
     Job("validations", SOON, validation.resume_due),
     Job("issuances", SOON, issuance.resume_due),
+    Job("audit-seals", SOON, seal_audit),
+    Job("refusals", NOW_AND_THEN, refusals.close_hours),
     Job("orders", NOW_AND_THEN, orders.sweep),
     Job("workloads", NOW_AND_THEN, workloads.sweep),
     Job("nonces", NOW_AND_THEN, nonces.forget),
@@ -57,6 +91,7 @@ JOBS = (
 
 def run(ca: Authority, stopping: threading.Event, jobs: tuple[Job, ...] = JOBS) -> None:
     """Do the jobs until `stopping`; what a job is at then, it finishes."""
+    jobs = (*jobs, *sink_jobs(ca))
     threads = [threading.Thread(target=_repeat, args=(ca, job, stopping), name=job.name) for job in jobs]
     log.info("worker.started", jobs=[job.name for job in jobs])
     for thread in threads:

@@ -14,6 +14,7 @@ EXIT_CODES = "Exit codes: 0 done; 1 refused, or mistakes found; 2 wrong usage."
 
 COMMANDS = {
     "admin": "Enroll operators, and give them certificates and tokens for the admin API.",
+    "audit": "Show, search, export and verify the audit trail.",
     "config": "Check the configuration file, or print its JSON Schema.",
     "db": "Create or migrate the tables of the database.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from acme_ca import clock
 from acme_ca.config import AdminIssuer, Config, Issuer
@@ -36,6 +36,7 @@ BACKDATE = timedelta(hours=1)  # clients whose clock is behind accept the new ce
 
 ROOT_KEY: KeyType = "ec-p384"
 ISSUER_KEY: KeyType = "ec-p256"
+AUDIT_KEY: KeyType = "ec-p256"
 ORGANIZATION = "acme-ca"
 LONGEST_NAME = 64  # characters of a common name, RFC 5280 appendix A.1 (ub-common-name)
 
@@ -91,6 +92,7 @@ class Ceremony:
             root_key = self._intermediate(one, root, root_key)
         if self._config.listener.admin is not None:
             self._admin_issuer(self._config.listener.admin.issuer)
+        self._audit_key()
         return root
 
     def prepare_storage(self) -> None:
@@ -174,6 +176,18 @@ class Ceremony:
             not_after=now + ROOT_LIFETIME,
         )
 
+    def _audit_key(self) -> None:
+        """Make the key that signs checkpoints of the audit trail, and the file of its public key for verifiers."""
+        backend = self._config.audit.key
+        if backend is None:
+            return
+        key, path = self._key(backend, AUDIT_KEY), public_key_path(self._config)
+        if path.exists():
+            self.report.kept.append(path)
+        else:
+            pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            self._write_new(path, pem, 0o644)
+
     def _common_name(self, role: str) -> str:
         """Name the CA by its host, so that one sees in a trust store whose root it is."""
         return f"{self._host[: LONGEST_NAME - len(role) - 1]} {role}"
@@ -217,6 +231,12 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
+
+
+def public_key_path(config: Config) -> Path:
+    """Return where the public half of the key of [audit] is: beside the root's certificate, named as the key is."""
+    stem = "audit" if config.audit.key is None else config.audit.key.path.stem
+    return config.service.issuer.root.with_name(f"{stem}.pub")
 
 
 def private_folder(path: Path) -> None:

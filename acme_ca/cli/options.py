@@ -107,10 +107,17 @@ def load_or_refuse(path: Path, *, files: bool = True) -> Config:
 
 @contextmanager
 def open_database(config_path: Path, environment: str) -> Iterator[tuple[Config, Database]]:
+    """Open the database for one command on an environment; what it refuses ends the command with exit code 1."""
+    with open_whole_database(config_path) as (config, database):
+        if environment not in config.environment:
+            refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
+        yield config, database
+
+
+@contextmanager
+def open_whole_database(config_path: Path) -> Iterator[tuple[Config, Database]]:
     """Open the database for one command; what it refuses ends the command with exit code 1."""
     config = load_or_refuse(config_path)
-    if environment not in config.environment:
-        refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
     try:
         database = Database(config.database.url, config.database.reveal_password())
         try:

@@ -50,6 +50,10 @@ url = "sqlite:///acme-ca.db"
 level = "info"
 format = "json"
 
+# Every fact leaves an event in the audit trail; this key signs where its hash chain ends. docs/audit.md
+[audit]
+key = {{ type = "software", path = "keys/audit.key", passphrase = "file:keys/passphrase" }}
+
 # Signs the HTTPS listener's own certificate; permitted for its name alone.
 [service.issuer]
 {service_issuer}

@@ -14,6 +14,7 @@ from acme_ca.challenges import ChallengeType
 from acme_ca.challenges.network import Network
 from acme_ca.config import policies
 from acme_ca.config.admin import AdminListener
+from acme_ca.config.audit import Audit
 from acme_ca.config.base import DAY, HOUR, Settings
 from acme_ca.config.fields import (
     Bind,
@@ -285,6 +286,8 @@ class Config(Settings):
     """What is logged."""
     worker: Worker = Worker()
     """Work that runs beside requests."""
+    audit: Audit = Audit()
+    """How the audit trail is sealed, and where it is sent."""
     service: Service
     """The CA as a server of its own."""
     profile: dict[Name, Profile] = Field(default_factory=dict)

@@ -5,7 +5,9 @@ from alembic import context
 from acme_ca.models import (
     account,
     applied_policy,
+    audit_chain,
     audit_event,
+    audit_sink,
     authorization,
     binding,
     certificate,
@@ -13,6 +15,7 @@ from acme_ca.models import (
     external_key,
     order,
     owner,
+    refusal,
     shadow_finding,
     version,
 )
@@ -21,7 +24,9 @@ from acme_ca.models.base import METADATA
 TABLES = (
     account,
     applied_policy,
+    audit_chain,
     audit_event,
+    audit_sink,
     authorization,
     binding,
     certificate,
@@ -30,6 +35,7 @@ TABLES = (
     order,
     owner,
     shadow_finding,
+    refusal,
     version,
 )  # imported to be registered
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from acme_ca import clock
-from acme_ca.models.audit_event import AUDIT_EVENTS
+from acme_ca.models.audit_event import AUDIT_EVENTS, SYSTEM
 from acme_ca.models.authorization import Authorization
 from acme_ca.models.binding import Binding
 from acme_ca.models.prepared import Prepared
@@ -50,17 +50,27 @@ def record(
     subject: str,
     *,
     account_id: str | None = None,
+    by: str | None = None,
     **details: Any,  # noqa: ANN401 - whatever JSON carries
 ) -> None:
-    """Add the event `noun.verb` about `subject`; details never hold secrets or personal data."""
+    """Add the event `noun.verb` about `subject`; details never hold secrets or personal data.
+
+    `by` is who did it, if not the account: "admin:NAME", "uid:0"; without either it was the CA itself.
+    """
     _RECORD.change(
         connection,
         {
             "at": clock.now(),
             "environment": environment,
             "event": event,
-            "subject": subject,
+            "subject": _line(subject),
             "account_id": account_id,
             "details": details,
+            "actor": _line(by or account_id or SYSTEM),
         },
     )
+
+
+def _line(text: str) -> str:
+    """Return a text without line breaks and other control characters: a line of the canonical form."""
+    return text if text.isprintable() else ascii(text)

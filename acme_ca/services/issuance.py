@@ -5,11 +5,13 @@ open, and the certificate is recorded durably before anybody sees it. A claim wh
 `resume_due`: its serial is abandoned for good, the order is issued under a new one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from time import perf_counter
+from typing import Any
 
 import structlog
 from cryptography import x509
@@ -23,6 +25,7 @@ from acme_ca.challenges.base import Unanswered
 from acme_ca.jose import jwk_from_public_key
 from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account, owned
+from acme_ca.models.audit_event import SYSTEM
 from acme_ca.models.authorization import Authorization
 from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, is_blocked, serial_text
@@ -38,11 +41,12 @@ from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import BadCsr, Contended, NotFound, OrderNotReady, Problem, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import spki_sha256
-from acme_ca.services import audit
+from acme_ca.services import audit, audit_lag, refusals
 
 LEASE = timedelta(seconds=30)  # how long one issuance may take before another process takes it over
 CAA_FRESH = timedelta(hours=8)  # RFC 8659 checks older than this are repeated
 DUE_BATCH = 16
+ID_SHOWN = 64  # characters of an order's identifier, which a client may make up
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +72,17 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
     Raises OrderNotReady, BadCsr and policy's refusals, which leave the order as it was; Caa, which ends it; and
     ServiceUnavailable for passing trouble, after which the order is ready again.
     """
-    csr = requests.parse(csr_der)
+    audit_lag.require_kept_up(ca)
+    csr = requests.parse(csr_der)  # what is no CSR at all is no decision, and not told
+    with refusals.told(ca, environment.name, signer.account_id, "certificate.refused", order_id[:ID_SHOWN]):
+        claimed = _claimed(ca, environment, signer, order_id, csr_der, csr)
+    return claimed if isinstance(claimed, OrderView) else _issue(ca, claimed)
+
+
+def _claimed(
+    ca: Authority, environment: Environment, signer: Signer, order_id: str, csr_der: bytes, csr: Csr
+) -> Claim | OrderView:
+    """Claim the order for issuance; of one that was claimed with the same CSR before, return how it stands."""
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
         order = owned(connection, Order, environment.name, account.id, order_id, lock=True)
@@ -76,8 +90,7 @@ def finalize(ca: Authority, environment: Environment, signer: Signer, order_id: 
         if order.status in (OrderStatus.PROCESSING, OrderStatus.VALID) and order.csr == csr_der:
             return order.view(clock.now(), authorizations)
         _start(ca, order, authorizations, csr_der)
-        claim = _claim(connection, environment, account, order, authorizations, csr)
-    return _issue(ca, claim)
+        return _claim(connection, environment, account, order, authorizations, csr)
 
 
 def certificate(ca: Authority, environment: Environment, signer: Signer, certificate_id: str) -> tuple[bytes, Issuer]:
@@ -325,6 +338,8 @@ def _record(ca: Authority, claim: Claim, certificate: x509.Certificate) -> Order
             names=line.names,
             profile=line.profile,
             issuer=line.issuer_id,
+            issuer_key=line.authority_key_id.hex(),
+            tbs_sha256=sha256(certificate.tbs_certificate_bytes).hexdigest(),
             policy=line.policy_version,
             binding=line.binding_id,
             workload_rule=line.workload_rule,
@@ -345,7 +360,7 @@ def _mark_replaced(connection: Connection, order: Order) -> None:
 def _give_up(ca: Authority, claim: Claim, problem: Problem) -> None:
     """Abandon the serial; release the order after passing trouble, end it after a refusal."""
     with suppress(Contended), ca.database.write() as connection:  # contended: the claim was taken over
-        _abandon(connection, claim.line)
+        _abandon(connection, claim.line, problem.document())
         if isinstance(problem, ServiceUnavailable):
             claim.order.release()
         else:
@@ -353,11 +368,20 @@ def _give_up(ca: Authority, claim: Claim, problem: Problem) -> None:
         base.update(connection, claim.order)
 
 
-def _abandon(connection: Connection, line: Certificate) -> None:
+def _abandon(connection: Connection, line: Certificate, error: Mapping[str, Any] | None = None) -> None:
+    """Give a serial up for good; `error` is the problem document of what went wrong, unless the process died."""
     line.abandon()
     base.update(connection, line)
     audit.record(
-        connection, line.environment, "certificate.abandoned", line.id, order=line.order_id, serial=line.serial
+        connection,
+        line.environment,
+        "certificate.abandoned",
+        line.id,
+        account_id=line.account_id,
+        by=SYSTEM,
+        order=line.order_id,
+        serial=line.serial,
+        error=error,
     )
 
 

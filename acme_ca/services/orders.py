@@ -20,11 +20,12 @@ from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
-from acme_ca.services import audit
+from acme_ca.services import audit, audit_lag, refusals
 from acme_ca.workload import WORKLOAD_CHALLENGE
 
 PAGE = 100  # orders in one answer of the orders list
 KEPT = timedelta(days=1)  # how long an ended order or authorization can still be read
+NAMES_SHOWN, NAME_SHOWN = 100, 300  # names of a refused order in the audit trail, and characters of each
 SWEEP_BATCH = 500  # rows deleted in one transaction
 
 
@@ -40,7 +41,19 @@ class Wish:
 
 
 def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) -> OrderView:
-    """Make an order; it is born ready when the account holds valid authorizations for all its names."""
+    """Make an order; it is born ready when the account holds valid authorizations for all its names.
+
+    What policy refuses is told in the audit trail.
+    """
+    audit_lag.require_kept_up(ca)
+    asked = [f"{kind}:{value}"[:NAME_SHOWN] for kind, value in wish.identifiers[:NAMES_SHOWN]]
+    with refusals.told(
+        ca, environment.name, signer.account_id, "order.refused", signer.account_id, names=asked, profile=wish.profile
+    ):
+        return _create(ca, environment, signer, wish)
+
+
+def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) -> OrderView:
     names = identifiers.parse_many(wish.identifiers, environment.settings.max_names)
     replaces = ari.parse(wish.replaces) if wish.replaces is not None else None
     now = clock.now()
@@ -80,6 +93,17 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
             ),
         )
         base.insert(connection, order)
+        audit.record(
+            connection,
+            environment.name,
+            "order.created",
+            order.id,
+            account_id=account.id,
+            names=[str(name) for name in names],
+            profile=profile,
+            replaces=order.replaces,
+            policy=environment.policy.version,
+        )
     view = order.view(now, authorizations)
     metrics.ORDERS_CREATED.labels(environment.name, view.status).inc()
     return view

@@ -63,10 +63,11 @@ def _revoke(
         environment.name,
         "certificate.revoked",
         line.id,
-        account_id=revoker.account_id if isinstance(revoker, Signer) else None,
+        account_id=line.account_id,
         serial=line.serial,
+        names=line.names,
         reason=REASONS[reason],
-        by="account" if isinstance(revoker, Signer) else "certificate key",
+        by=revoker.account_id if isinstance(revoker, Signer) else f"certificate-key:{revoker.thumbprint}",
     )
 
 

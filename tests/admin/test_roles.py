@@ -14,6 +14,7 @@ READERS = {"viewer", "auditor", "operator", "policy-admin", "ca-admin"}
 OPERATORS = {"operator", "ca-admin"}
 ADMINS = {"ca-admin"}
 LAWMAKERS = {"policy-admin", "ca-admin"}
+AUDITORS = {"auditor", "ca-admin"}
 TABLE: dict[str, set[str]] = {
     "GET /me": READERS,
     "GET /admins": ADMINS,
@@ -25,6 +26,8 @@ TABLE: dict[str, set[str]] = {
     "DELETE /admins/{name}/certificates/{fingerprint}": ADMINS,
     "POST /admins/{name}/tokens": ADMINS,
     "DELETE /admins/{name}/tokens/{id}": ADMINS,
+    "GET /audit": AUDITORS,
+    "GET /audit/checkpoints": AUDITORS,
     "GET /environments/{environment}/eab": READERS,
     "POST /environments/{environment}/eab": OPERATORS,
     "GET /environments/{environment}/eab/{kid}": READERS,

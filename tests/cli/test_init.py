@@ -80,6 +80,7 @@ def test_a_new_ca_is_made_whole(init: Init, folder: Path) -> None:
     document = made(init("--json"))
     names = ("service-1", "dev-1", "test-1", "prod-1", "admin")
     expected = ["acme-ca.toml", "keys/passphrase", "keys/root.key", "certificates/root.pem", "acme-ca.db"]
+    expected += ["keys/audit.key", "certificates/audit.pub"]
     expected += [f"keys/{name}.key" for name in names] + [f"certificates/{name}.pem" for name in names]
     assert sorted(document["created"]) == sorted(str(folder / name) for name in expected)
     assert document["kept"] == []
