@@ -93,20 +93,24 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
             ),
         )
         base.insert(connection, order)
-        audit.record(
-            connection,
-            environment.name,
-            "order.created",
-            order.id,
-            account_id=account.id,
-            names=[str(name) for name in names],
-            profile=profile,
-            replaces=order.replaces,
-            policy=environment.policy.version,
-        )
+        _tell(connection, environment, order)
     view = order.view(now, authorizations)
     metrics.ORDERS_CREATED.labels(environment.name, view.status).inc()
     return view
+
+
+def _tell(connection: Connection, environment: Environment, order: Order) -> None:
+    audit.record(
+        connection,
+        environment.name,
+        "order.created",
+        order.id,
+        account_id=order.account_id,
+        names=[str(name) for name in order.names],
+        profile=order.profile,
+        replaces=order.replaces,
+        policy=environment.policy.version,
+    )
 
 
 def get(ca: Authority, environment: Environment, signer: Signer, order_id: str) -> OrderView:
