@@ -74,7 +74,6 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
         order_id = new_id()
         wanted = _Authorizations(environment, account.id, order_id, binding, covered, now)
         authorizations = wanted.get(connection, decision)
-        replaced = _replaced(connection, environment, account.id, names, replaces)
         order = Order(
             id=order_id,
             environment=environment.name,
@@ -85,18 +84,21 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
             requested_profile=wish.profile,
             not_before=wish.not_before,
             not_after=wish.not_after,
-            replaces=wish.replaces if replaced else None,
+            replaces=wish.replaces if _replaced(connection, environment, account.id, names, replaces) else None,
             created_at=now,
-            expires_at=min(
-                now + timedelta(seconds=environment.settings.order_lifetime),
-                *(authorization.expires_at for authorization in authorizations),
-            ),
+            expires_at=_expiry(environment, authorizations, now),
         )
         base.insert(connection, order)
         _tell(connection, environment, order)
     view = order.view(now, authorizations)
     metrics.ORDERS_CREATED.labels(environment.name, view.status).inc()
     return view
+
+
+def _expiry(environment: Environment, authorizations: Sequence[Authorization], now: datetime) -> datetime:
+    """Return when an order ends: with the first of its authorizations, if not before."""
+    latest = now + timedelta(seconds=environment.settings.order_lifetime)
+    return min(latest, *(authorization.expires_at for authorization in authorizations))
 
 
 def _tell(connection: Connection, environment: Environment, order: Order) -> None:

@@ -26,7 +26,7 @@ def csr() -> x509.CertificateSigningRequest:
 def events(api: Api) -> list[tuple[str, str, str]]:
     with api.ca.database.read() as connection:
         rows = connection.execute(select(AUDIT_EVENTS).order_by(AUDIT_EVENTS.c.id)).all()
-    return [(row.event, row.subject, row.details["by"]) for row in rows]
+    return [(row.event, row.subject, row.actor) for row in rows]
 
 
 def test_an_operator_is_enrolled_read_and_changed(api: Api) -> None:

@@ -23,7 +23,7 @@ def apply(api: Api, *rules: dict[str, Any], match: str = "*", query: str = "", *
 def events(api: Api) -> list[tuple[str, str]]:
     with api.ca.database.read() as connection:
         rows = connection.execute(AUDIT_EVENTS.select().order_by(AUDIT_EVENTS.c.id)).all()
-    return [(row.event, row.details.get("by", "")) for row in rows if row.event.startswith("policy.")]
+    return [(row.event, row.actor) for row in rows if row.event.startswith("policy.")]
 
 
 def test_the_configuration_holds_until_something_is_applied(api: Api) -> None:
