@@ -15,7 +15,18 @@ import structlog
 from acme_ca import metrics
 from acme_ca.authority import Authority
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import issuance, nonces, orders, takeovers, validation, versions, workloads
+from acme_ca.services import (
+    crls,
+    issuance,
+    nonces,
+    ocsp,
+    orders,
+    responders,
+    takeovers,
+    validation,
+    versions,
+    workloads,
+)
 
 SOON = 0.5  # seconds between looks at what became due
 NOW_AND_THEN = 60.0  # seconds between sweeps
@@ -46,10 +57,14 @@ JOBS = (
     Job("takeovers", SOON, takeovers.release_dead),
     Job("validations", SOON, validation.resume_due),
     Job("issuances", SOON, issuance.resume_due),
+    Job("crls", SOON, crls.publish_due),
+    Job("responders", NOW_AND_THEN, responders.renew),
+    Job("ocsp", SOON, ocsp.sign_ahead),
     Job("orders", NOW_AND_THEN, orders.sweep),
     Job("workloads", NOW_AND_THEN, workloads.sweep),
     Job("nonces", NOW_AND_THEN, nonces.forget),
     Job("versions", NOW_AND_THEN, versions.keep),
+    Job("crl figures", NOW_AND_THEN, crls.show),
     Job("issuers", NOW_AND_THEN, show_issuers),
 )
 

@@ -247,6 +247,8 @@ def _ledger_line(
         created_at=now,
         binding_id=binding.id if binding is not None else None,
         workload_rule=f"{grant.rule}@{grant.policy_version}" if grant is not None else None,
+        crl_shard=issuer.shard_of(leaf.serial),
+        ocsp_due_at=now if issuer.ocsp_url is not None and leaf.profile.revocation == "crl" else None,
     )
 
 
