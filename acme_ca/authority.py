@@ -269,7 +269,14 @@ class Authority:
         self.database.dispose()
 
 
-def load_issuer(settings: configuration.Issuer, issuer_url: str) -> Issuer:
+def load_issuer(
+    settings: configuration.Issuer,
+    issuer_url: str,
+    *,
+    crl_url: str | None = None,
+    crl_shards: int = 1,
+    ocsp_url: str | None = None,
+) -> Issuer:
     """Open an issuer's certificates and key; raises ValueError or OSError saying what does not fit."""
     return Issuer(
         id=settings.name,
@@ -278,7 +285,9 @@ def load_issuer(settings: configuration.Issuer, issuer_url: str) -> Issuer:
         root=_certificates(settings.root)[0],
         key=settings.key.open(),
         issuer_url=issuer_url,
-        crl_url=None,
+        crl_url=crl_url,
+        crl_shards=crl_shards,
+        ocsp_url=ocsp_url,
         alternates=tuple(
             tuple(certificate for path in alternate for certificate in _certificates(path))
             for alternate in settings.alternates
@@ -292,7 +301,7 @@ def _with_policy(environment: Environment, policies: PoliciesInForce) -> Environ
 
 
 def _environment(config: configuration.Config, name: str, nonce_key: bytes, policies: PoliciesInForce) -> Environment:
-    settings = config.environment[name]
+    settings, status_url = config.environment[name], config.listener.status.url
     profiles, found = {**BUILTIN, **config.profile}, policies[name]
     return Environment(
         name=name,
@@ -301,7 +310,14 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes, poli
         policy=found.policy,
         profiles={profile: profiles[profile] for profile in settings.profiles},
         issuers=tuple(
-            load_issuer(issuer, f"{config.listener.status.url}/issuers/{issuer.name}.crt") for issuer in settings.issuer
+            load_issuer(
+                issuer,
+                f"{status_url}/issuers/{issuer.name}.crt",
+                crl_url=f"{status_url}/crl/{issuer.name}.crl",
+                crl_shards=settings.crl_shards,
+                ocsp_url=f"{status_url}/ocsp/{issuer.name}" if settings.ocsp else None,
+            )
+            for issuer in settings.issuer
         ),
         nonce_key=nonce_key,
         providers=settings.provider,

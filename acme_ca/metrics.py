@@ -110,6 +110,47 @@ SHADOW_ERRORS = Counter(
     ("environment",),
     registry=REGISTRY,
 )
+CRL_THIS_UPDATE = Gauge(
+    "acme_ca_crl_this_update_timestamp_seconds",
+    "When the revocation list was made (Unix time). Shard is empty for an issuer's full list.",
+    ("environment", "issuer", "shard"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+CRL_NEXT_UPDATE = Gauge(
+    "acme_ca_crl_next_update_timestamp_seconds",
+    "Until when the revocation list is good (Unix time).",
+    ("environment", "issuer", "shard"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+CRL_NUMBER = Gauge(
+    "acme_ca_crl_number",
+    "Number of the revocation list (RFC 5280 section 5.2.3).",
+    ("environment", "issuer", "shard"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+CRL_ENTRIES = Gauge(
+    "acme_ca_crl_entries",
+    "Certificates on the revocation list.",
+    ("environment", "issuer", "shard"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+CRL_BYTES = Gauge(
+    "acme_ca_crl_size_bytes",
+    "Size of the revocation list.",
+    ("environment", "issuer", "shard"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+OCSP_ANSWERS = Counter(
+    "acme_ca_ocsp_answers",
+    "OCSP answers: good, revoked or unknown for each certificate, or why there is none (RFC 6960 section 2.3).",
+    ("environment", "status"),
+    registry=REGISTRY,
+)
 ISSUER_NOT_AFTER = Gauge(
     "acme_ca_issuer_expiration_timestamp_seconds",
     "When an issuer's certificate expires (Unix time). It stops signing earlier, by its longest certificate.",

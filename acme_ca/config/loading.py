@@ -61,14 +61,6 @@ def _profiles_not_to_be_had(data: Mapping[str, Any]) -> Iterator[tuple[Location,
                 continue  # pydantic says so
             if profile not in known:
                 yield location, f"there is no profile {profile!r}; {did_you_mean(profile, known)}"
-            elif _revocation(own, profile) == "crl":
-                yield location, f"profile {profile!r} needs a CRL, and this version serves none; leave it out"
-
-
-def _revocation(own: Mapping[str, Any], profile: str) -> object:
-    if profile in own:
-        return _table(own[profile]).get("revocation")
-    return BUILTIN[profile].revocation
 
 
 def _issuers_of_one_name(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:

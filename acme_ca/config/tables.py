@@ -58,7 +58,7 @@ class StatusListener(Settings):
     bind: Bind = "127.0.0.1:8080"
     """Address and port to listen on."""
     url: HttpOrigin
-    """The URL under which clients reach this listener; certificates point to it (AIA), so that it should stay."""
+    """The URL under which clients reach this listener; certificates point to it (AIA, CRL), so that it should stay."""
     workers: int = Field(default=1, ge=1, le=256)
     """Worker processes."""
     threads: int = Field(default=4, ge=1, le=256)
@@ -202,6 +202,14 @@ class Environment(Settings):
     """Names by which CAA records refer to this CA; when empty, the host of `external_url`."""
     max_names: int = Field(default=100, ge=1, le=1000)
     """Identifiers in one order, at most."""
+    crl_lifetime: int = Field(default=DAY, ge=HOUR, le=30 * DAY)
+    """How long a revocation list is good. A new one is made when half of it is over, and at each revocation."""
+    crl_shards: int = Field(default=1, ge=1, le=256)
+    """Parts that an issuer's list is published in, beside the whole; new certificates point to that of their part."""
+    ocsp: bool = False
+    """Whether revocable certificates name an OCSP responder, and their issuers have one."""
+    ocsp_lifetime: int = Field(default=8 * HOUR, ge=HOUR, le=7 * DAY)
+    """How long an OCSP response is good. Those that are kept are signed anew when half of it is over."""
     validation: Network = Network()
     """How validations reach DNS and the hosts they check."""
     trust_domain: TrustDomain | None = None

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, NewType, Self, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -118,10 +118,13 @@ class Record:
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
+BigInt = NewType("BigInt", int)
+"""A number of up to 63 bits; an `int` has 31."""
 
 _COLUMN_TYPES: dict[Any, TypeEngine[Any]] = {
     str: String(),
     int: Integer(),
+    BigInt: BigInteger(),
     bool: Boolean(),
     bytes: LargeBinary(),
     datetime: UtcDateTime(),
@@ -203,9 +206,9 @@ def first_id(moment: datetime) -> str:
     return f"{int(moment.timestamp() * 1_000_000) & 0xFFFFFFFFFFFFF:013x}"
 
 
-def partial_index(name: str, column: Column[Any], *, where: ColumnElement[bool], unique: bool = False) -> Index:
+def partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> Index:
     """Make an index that holds only the rows of which the condition is true."""
-    return Index(name, column, unique=unique, sqlite_where=where, postgresql_where=where)
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 def _column(name: str, hint: Any) -> Column[Any]:  # noqa: ANN401 - a type annotation is any object

@@ -31,7 +31,8 @@ class Certificate(Record):
 
     `key_sha256` is of the SubjectPublicKeyInfo; `replaced_by` is the order that replaces it (RFC 9773);
     `revocation_reason` is a code of RFC 5280 §5.3.1. `workload_rule` is `NAME@VERSION` of the rule that granted names
-    to the workload of `binding_id`.
+    to the workload of `binding_id`. `crl_shard` is the shard of the issuer's list that it points to, for as long as it
+    lives. At `ocsp_due_at` the next OCSP response is to be kept; None where none is.
     """
 
     id: str = field(default_factory=new_id)
@@ -55,6 +56,8 @@ class Certificate(Record):
     revocation_reason: int | None = None
     binding_id: str | None = None
     workload_rule: str | None = None
+    crl_shard: int = 0
+    ocsp_due_at: datetime | None = None
 
     def issue(self, der: bytes) -> None:
         """Record the signed certificate."""
@@ -66,6 +69,7 @@ class Certificate(Record):
     def abandon(self) -> None:
         """Give the serial up: nothing that was signed with it left this process."""
         self.status = CertificateStatus.ABANDONED.value
+        self.ocsp_due_at = None
 
     def revoke(self, now: datetime, reason: int) -> None:
         """Revoke; raises AlreadyRevoked. §7.6."""
@@ -73,6 +77,8 @@ class Certificate(Record):
             raise AlreadyRevoked(f"certificate {self.serial} was revoked at {self.revoked_at:%Y-%m-%d %H:%M:%S} UTC")
         self.revoked_at = now
         self.revocation_reason = reason
+        if self.ocsp_due_at is not None:
+            self.ocsp_due_at = now
 
 
 @dataclass
@@ -93,6 +99,18 @@ partial_index(
 )
 Index("ix_certificates_account_id", CERTIFICATES.c.account_id, CERTIFICATES.c.id)
 partial_index("ix_certificates_binding", CERTIFICATES.c.binding_id, where=CERTIFICATES.c.binding_id.is_not(None))
+partial_index(
+    "ix_certificates_revoked",
+    CERTIFICATES.c.issuer_id,
+    CERTIFICATES.c.not_after,
+    where=CERTIFICATES.c.revoked_at.is_not(None),
+)
+partial_index(
+    "ix_certificates_ocsp",
+    CERTIFICATES.c.issuer_id,
+    CERTIFICATES.c.ocsp_due_at,
+    where=CERTIFICATES.c.ocsp_due_at.is_not(None),
+)
 BLOCKED_KEYS = table_of(BlockedKey, "blocked_keys")
 
 _BY_SERIAL = base.select(

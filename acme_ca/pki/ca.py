@@ -78,7 +78,7 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
         .add_extension(key_identifier_of(root_cert), critical=False)
     )
     if issuer_url is not None:
-        builder = builder.add_extension(issuer_at(issuer_url), critical=False)
+        builder = builder.add_extension(access_to(issuer_url), critical=False)
     return builder.sign(root_key, hash_for(root_key))
 
 
@@ -91,10 +91,16 @@ def key_identifier_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
 
 
-def issuer_at(url: str) -> x509.AuthorityInformationAccess:
-    """Return the extension that says where the issuer's certificate is. RFC 5280 §4.2.2.1."""
-    location = x509.UniformResourceIdentifier(url)
-    return x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, location)])
+def access_to(issuer_url: str | None, ocsp_url: str | None = None) -> x509.AuthorityInformationAccess:
+    """Return the extension that says where the issuer's certificate and its OCSP responder are. RFC 5280 §4.2.2.1."""
+    places = ((AuthorityInformationAccessOID.OCSP, ocsp_url), (AuthorityInformationAccessOID.CA_ISSUERS, issuer_url))
+    return x509.AuthorityInformationAccess(
+        [
+            x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+            for method, url in places
+            if url is not None
+        ]
+    )
 
 
 def _name(common_name: str, organizations: Iterable[str]) -> x509.Name:

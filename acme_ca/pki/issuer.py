@@ -25,6 +25,7 @@ from acme_ca.pki.profile import Usage
 from acme_ca.pki.signing import SigningKey, hash_for
 from acme_ca.pki.signing import new_serial as new_serial
 
+CRL = ".crl"  # RFC 2585 §4.2
 PEM_LINE = 64  # characters, RFC 7468 §2
 MARGIN = timedelta(minutes=5)  # an issuer stops signing this long before a leaf would outlive it
 
@@ -35,7 +36,10 @@ class IssuanceError(Exception):
 
 @dataclass(frozen=True)
 class Issuer:
-    """Signs leafs. `chain` has the certificates above it without the root; `alternates` other ways to other roots."""
+    """Signs leafs. `chain` has the certificates above it without the root; `alternates` other ways to other roots.
+
+    `crl_url` is where its full list is. With more than one of `crl_shards`, its leafs point to the list of a shard.
+    """
 
     id: str
     certificate: x509.Certificate
@@ -44,6 +48,8 @@ class Issuer:
     key: SigningKey = field(repr=False)
     issuer_url: str | None = None
     crl_url: str | None = None
+    crl_shards: int = 1
+    ocsp_url: str | None = None
     alternates: tuple[tuple[x509.Certificate, ...], ...] = ()
     _proved: set[Usage] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -95,13 +101,22 @@ class Issuer:
         """Whether a leaf of this lifetime, made now, ends before everything above it."""
         return self.begins_at <= now and now + lifetime + MARGIN <= self.ends_at
 
+    def shard_of(self, serial: int) -> int:
+        """Return the shard of a new certificate. The ledger keeps it: that of an old one may be another."""
+        return serial % self.crl_shards
+
+    def crl_url_of(self, shard: int) -> str | None:
+        """Return where the list of a shard is, or None when no list is published."""
+        return None if self.crl_url is None else f"{self.crl_url.removesuffix(CRL)}/{shard}{CRL}"
+
     def issue(self, request: LeafRequest) -> x509.Certificate:
         """Return the signed certificate; raises LintError or IssuanceError when it is not what it has to be."""
         if request.not_after > self.ends_at:  # of everything above the leaf: the lint sees its issuer alone
             raise IssuanceError(f"the leaf would outlive the chain of issuer {self.id}, which ends at {self.ends_at}")
-        built = leaf.builder(request, self.certificate, self.issuer_url, self.crl_url)
+        crl_url = self.crl_url_of(self.shard_of(request.serial)) if self.crl_shards > 1 else self.crl_url
+        built = leaf.builder(request, self.certificate, self.issuer_url, crl_url, self.ocsp_url)
         throwaway = _throwaway(_kind(self.key))
-        lint.check(built.sign(throwaway, hash_for(throwaway)), request, self.certificate)
+        lint.check(built.sign(throwaway, hash_for(throwaway)), request, self.certificate, crl_url, self.ocsp_url)
         certificate = built.sign(self.key, hash_for(self.key))
         self._verify(certificate, request)
         return certificate

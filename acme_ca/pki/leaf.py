@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from acme_ca.identifiers import Identifier
-from acme_ca.pki.ca import issuer_at, key_identifier_of
+from acme_ca.pki.ca import access_to, key_identifier_of
 from acme_ca.pki.profile import Profile
 from acme_ca.public_keys import PublicKey
 
@@ -36,9 +36,16 @@ class LeafRequest:
 
 
 def builder(
-    request: LeafRequest, issuer: x509.Certificate, issuer_url: str | None, crl_url: str | None
+    request: LeafRequest,
+    issuer: x509.Certificate,
+    issuer_url: str | None,
+    crl_url: str | None,
+    ocsp_url: str | None = None,
 ) -> x509.CertificateBuilder:
-    """Return the certificate but for its signature. The URLs are plain http (RFC 5280 §4.2.2.1, §4.2.1.13)."""
+    """Return the certificate but for its signature. The URLs are plain http (RFC 5280 §4.2.2.1, §4.2.1.13).
+
+    Where there is no revocation, there is no OCSP responder to ask either (RFC 9608 §4).
+    """
     subject = subject_of(request)
     built = (
         x509.CertificateBuilder()
@@ -55,8 +62,9 @@ def builder(
         # §4.2.1.6: with an empty subject the names stand here alone, so that everybody has to read them.
         .add_extension(alternative_name(request), critical=not list(subject))
     )
-    if issuer_url is not None:
-        built = built.add_extension(issuer_at(issuer_url), critical=False)
+    ocsp_url = None if request.profile.revocation == "none" else ocsp_url
+    if issuer_url is not None or ocsp_url is not None:
+        built = built.add_extension(access_to(issuer_url, ocsp_url), critical=False)
     if request.profile.revocation == "none":
         return built.add_extension(NO_REVOCATION, critical=False)
     if crl_url is None:

@@ -34,8 +34,17 @@ class LintError(Exception):
     """The certificate is not what it has to be: a defect of the CA or of its configuration, not of the client."""
 
 
-def check(certificate: x509.Certificate, request: LeafRequest, issuer: x509.Certificate) -> None:
-    """Raise LintError unless the certificate says exactly what was requested, below this issuer."""
+def check(
+    certificate: x509.Certificate,
+    request: LeafRequest,
+    issuer: x509.Certificate,
+    crl_url: str | None = None,
+    ocsp_url: str | None = None,
+) -> None:
+    """Raise LintError unless the certificate says exactly what was requested, below this issuer.
+
+    The URLs are where it is told whether a revocable certificate is revoked.
+    """
     extensions = certificate.extensions
     _require(certificate.issuer == issuer.subject, "the issuer's name is not the issuer's subject")
     _require(certificate.serial_number == request.serial, "the serial is not the one claimed")
@@ -45,6 +54,7 @@ def check(certificate: x509.Certificate, request: LeafRequest, issuer: x509.Cert
     _check_names(extensions, certificate.subject, request)
     check_within(request.identifiers, issuer)
     _check_usages(extensions, request)
+    _check_revocation(extensions, request, crl_url, ocsp_url)
     _require(certificate.public_key() == request.public_key, "the key is not the requested one")
     _require(request.public_key != issuer.public_key(), "the key is the issuer's own")
 
@@ -129,17 +139,31 @@ def _check_usages(extensions: x509.Extensions, request: LeafRequest) -> None:
     found = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     expected = {leaf.USAGES[name] for name in request.profile.extended_key_usages}
     _require(found == expected, "the extended key usages are not the profile's")
+
+
+def _check_revocation(
+    extensions: x509.Extensions, request: LeafRequest, crl_url: str | None, ocsp_url: str | None
+) -> None:
+    """Hold what tells of revocation against the profile. RFC 5280 §4.2.1.13, §4.2.2.1; RFC 9608 §4."""
+    is_revocable = request.profile.revocation == "crl"
     unrevocable = any(extension.oid == leaf.NO_REVOCATION.oid for extension in extensions)
+    _require(unrevocable != is_revocable, "noRevAvail is not as the profile says")
+    found = [value for extension in extensions if isinstance(value := extension.value, x509.CRLDistributionPoints)]
+    points = [(point.full_name, point.relative_name, point.reasons, point.crl_issuer) for one in found for point in one]
+    expected = [([x509.UniformResourceIdentifier(crl_url or "")], None, None, None)] if is_revocable else []
+    _require(points == expected, "the CRL distribution point is not as the profile says")
     access = [
         one
         for extension in extensions
         if isinstance(extension.value, x509.AuthorityInformationAccess)
         for one in extension.value
     ]
+    responders = [
+        one.access_location.value for one in access if one.access_method == AuthorityInformationAccessOID.OCSP
+    ]
     _require(
-        all(one.access_method == AuthorityInformationAccessOID.CA_ISSUERS for one in access),
-        "authority information access has an OCSP responder, which there is none of (RFC 9608 §4)",
+        responders == ([ocsp_url] if is_revocable and ocsp_url is not None else []),
+        f"authority information access has the OCSP responders {responders}, which are not as the profile says",
     )
-    points = any(isinstance(extension.value, x509.CRLDistributionPoints) for extension in extensions)
-    _require(unrevocable == (request.profile.revocation == "none"), "noRevAvail is not as the profile says")
-    _require(points == (request.profile.revocation == "crl"), "the CRL distribution point is not as the profile says")
+    known = {AuthorityInformationAccessOID.CA_ISSUERS, AuthorityInformationAccessOID.OCSP}
+    _require({one.access_method for one in access} <= known, "authority information access has an unknown method")

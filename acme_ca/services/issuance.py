@@ -22,26 +22,23 @@ from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import caa
 from acme_ca.challenges.base import Unanswered
-from acme_ca.jose import jwk_from_public_key
 from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.audit_event import SYSTEM
 from acme_ca.models.authorization import Authorization
-from acme_ca.models.binding import Binding, live_binding
-from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, is_blocked, serial_text
+from acme_ca.models.binding import Binding
+from acme_ca.models.certificate import Certificate, CertificateStatus, by_serial, serial_text
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
 from acme_ca.pki import csr as requests
 from acme_ca.pki.csr import Csr
 from acme_ca.pki.issuer import Issuer, new_serial
 from acme_ca.pki.leaf import LeafRequest
-from acme_ca.pki.profile import Profile
 from acme_ca.pki.validity import validity
-from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
-from acme_ca.problems import BadCsr, Contended, NotFound, OrderNotReady, Problem, ServiceUnavailable, Unauthorized
+from acme_ca.problems import Contended, NotFound, Problem, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import spki_sha256
-from acme_ca.services import audit, audit_lag, refusals
+from acme_ca.services import audit, audit_lag, entitlements, refusals
 
 LEASE = timedelta(seconds=30)  # how long one issuance may take before another process takes it over
 CAA_FRESH = timedelta(hours=8)  # RFC 8659 checks older than this are repeated
@@ -138,19 +135,19 @@ def _claim(
 ) -> Claim:
     """Save the order's claim and claim a serial, after every check that decides whether this certificate may be."""
     now = clock.now()
-    binding, grant = _workload(connection, environment, authorizations, now)
+    binding, grant = entitlements.proved_workload(connection, environment, authorizations, now)
     proved = tuple(authorization.name for authorization in authorizations if authorization.binding_id is not None)
-    applicant = _applicant(connection, environment, account, order, csr, (binding, grant), now)
+    applicant = entitlements.applicant(connection, environment, account, order, csr, (binding, grant), now)
     decision = environment.decide(applicant, order.names, grant, proved)
-    _check_proofs(decision, authorizations)
-    wanted = _wanted_uris(order, csr, grant)
+    entitlements.check_proofs(decision, authorizations)
+    wanted = entitlements.wanted_uris(order, csr, grant)
     order.profile = environment.profile_for(decision, grant, order.requested_profile, carries_uri=bool(wanted))
     decision = environment.decide_again(decision, applicant, order.names, grant, proved, order.profile)
     profile = environment.profiles[order.profile]
     names = tuple(name for name in order.names if name.type != "uri")
-    uris = wanted or _added_uris(profile, grant)
+    uris = wanted or entitlements.added_uris(profile, grant)
     requests.check_names(csr, names, uris)
-    _check_key(connection, environment, decision, account, order, csr)
+    entitlements.check_key(connection, environment, decision, account, order, csr)
     not_before, not_after = validity(
         profile, now, decision.max_lifetime, order.not_before, order.not_after, asked_at=order.created_at
     )
@@ -173,80 +170,6 @@ def _claim(
         if (authorization.caa_checked_at or authorization.created_at) <= now - CAA_FRESH
     )
     return Claim(environment=environment, order=order, line=line, issuer=issuer, leaf=leaf, stale_caa=stale_caa)
-
-
-def _workload(
-    connection: Connection, environment: Environment, authorizations: Sequence[Authorization], now: datetime
-) -> tuple[Binding | None, Grant | None]:
-    """Return the workload that proved names of the order, and what policy grants it now; raises binding_expired."""
-    bindings = {authorization.binding_id for authorization in authorizations if authorization.binding_id is not None}
-    if not bindings:
-        return None, None
-    if len(bindings) > 1:
-        raise OrderNotReady("the names of the order were proved by different proofs; order anew and prove them at once")
-    binding = base.get_one(connection, Binding, bindings.pop())
-    binding.require_live(now)
-    grant = environment.grant(binding)
-    for authorization in authorizations:
-        if authorization.binding_id is not None:
-            grant.require_covers(authorization.name, binding.subject)
-    return binding, grant
-
-
-def _applicant(
-    connection: Connection,
-    environment: Environment,
-    account: Account,
-    order: Order,
-    csr: Csr,
-    proved: tuple[Binding | None, Grant | None],
-    now: datetime,
-) -> Applicant:
-    """Return what policy sees of the account: its workload too, where rules ask for it and the order does not say."""
-    binding, grant = proved
-    if grant is None and environment.providers and environment.policy.is_about_workloads:
-        binding = live_binding(connection, account.id, now)
-        with suppress(Problem):  # whose rule is gone has no workload any more
-            grant = None if binding is None else environment.grant(binding)
-    return environment.applicant(account, binding, grant, profile=order.requested_profile, key_type=csr.key_type)
-
-
-def _wanted_uris(order: Order, csr: Csr, grant: Grant | None) -> tuple[str, ...]:
-    """Return the SPIFFE ID that the order names, or else the CSR, if policy grants just that one; at most one."""
-    ordered = [name.value for name in order.names if name.type == "uri"]
-    granted = [uri for uri in csr.uris if grant is not None and grant.allows_uri(uri)]
-    return tuple(ordered or granted[:1])
-
-
-def _added_uris(profile: Profile, grant: Grant | None) -> tuple[str, ...]:
-    """Return the SPIFFE ID that the rule always adds, where the profile carries one."""
-    if grant is None or grant.add != "always" or grant.spiffe_id is None or not profile.may_carry_uri:
-        return ()
-    return (grant.spiffe_id,)
-
-
-def _check_proofs(decision: Decision, authorizations: Sequence[Authorization]) -> None:
-    """Refuse a name that was proved by a challenge type which policy, configured anew, does not allow for it."""
-    for authorization in authorizations:
-        if authorization.challenge not in decision.challenges[authorization.name]:
-            raise OrderNotReady(
-                f"{authorization.name} was proved by {authorization.challenge}, which is no longer allowed for it; "
-                "order the certificate anew"
-            )
-
-
-def _check_key(
-    connection: Connection, environment: Environment, decision: Decision, account: Account, order: Order, csr: Csr
-) -> None:
-    """Refuse keys that profile or policy do not allow, the account's own (§11.1), and compromised ones."""
-    allowed = environment.profiles[order.profile].key_types
-    if csr.key_type not in allowed:
-        raise BadCsr(f"profile {order.profile} takes {', '.join(allowed)} keys, the CSR has {csr.key_type}")
-    environment.policy.check_key(decision, csr.key_type)
-    if jwk_from_public_key(csr.public_key).thumbprint == account.thumbprint:
-        raise BadCsr("the CSR has the account's own key; a certificate needs a key of its own (RFC 8555 §11.1)")
-    if is_blocked(connection, csr.public_key):
-        raise BadCsr("the key was reported compromised; make a new one")
 
 
 def _ledger_line(
@@ -274,6 +197,8 @@ def _ledger_line(
         created_at=now,
         binding_id=binding.id if binding is not None else None,
         workload_rule=f"{grant.rule}@{grant.policy_version}" if grant is not None else None,
+        crl_shard=issuer.shard_of(leaf.serial),
+        ocsp_due_at=now if issuer.ocsp_url is not None and leaf.profile.revocation == "crl" else None,
     )
 
 

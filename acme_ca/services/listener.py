@@ -6,8 +6,6 @@ The file holds the key and the chain, so that replacing it replaces both at once
 from __future__ import annotations
 
 import ipaddress
-import os
-import secrets
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +30,7 @@ from acme_ca.pki.profile import Profile
 from acme_ca.pki.signing import new_serial
 from acme_ca.pki.validity import validity
 from acme_ca.problems import ServiceUnavailable
+from acme_ca.services import private_files
 
 # A day: half of it is left when renewal is first tried, which is time for operators to find out why it fails.
 PROFILE = Profile(
@@ -63,7 +62,7 @@ def ensure(config: Config) -> Path:
         issuer = load_issuer(
             config.service.issuer, f"{config.listener.status.url}/issuers/{config.service.issuer.name}.crt"
         )
-        _replace(path, _issue(issuer, names))
+        private_files.replace(path, _issue(issuer, names))
         log.info("listener.certificate_issued", names=[name.value for name in names], reason=reason, path=str(path))
     return path
 
@@ -148,19 +147,3 @@ def _issue(issuer: Issuer, names: tuple[Identifier, ...]) -> bytes:
     own_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     chain: str = issuer.pem_chain(leaf.public_bytes(Encoding.DER))
     return own_key + chain.encode()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a private file in place in one step."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise

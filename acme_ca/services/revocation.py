@@ -10,12 +10,12 @@ from acme_ca import clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.db import AlreadyThereError
 from acme_ca.jose import Jwk, jwk_from_public_key
-from acme_ca.models import base
+from acme_ca.models import base, ocsp_response
 from acme_ca.models.account import Signer, acting_account
 from acme_ca.models.authorization import valid_authorizations
 from acme_ca.models.certificate import BlockedKey, Certificate, by_serial, serial_text
 from acme_ca.problems import BadPublicKey, BadRevocationReason, Contended, Malformed, NotFound, Unauthorized
-from acme_ca.services import audit
+from acme_ca.services import audit, crls
 
 KEY_COMPROMISE = 1
 # RFC 5280 §5.3.1 without those that only a CA can state: cACompromise, certificateHold, removeFromCRL,
@@ -54,8 +54,7 @@ def _revoke(
     owned = _require_entitled(connection, environment, line, revoker, now)
     if reason == KEY_COMPROMISE and not owned:
         raise BadRevocationReason("keyCompromise takes the certificate's own key or its account to report")
-    line.revoke(now, reason)
-    base.update(connection, line)
+    record(connection, line, now, reason)
     if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
         base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
     audit.record(
@@ -69,6 +68,17 @@ def _revoke(
         reason=REASONS[reason],
         by=revoker.account_id if isinstance(revoker, Signer) else f"certificate-key:{revoker.thumbprint}",
     )
+
+
+def record(connection: Connection, line: Certificate, now: datetime, reason: int) -> None:
+    """Revoke a certificate whose line is held, and let everybody know who asks; raises AlreadyRevoked.
+
+    Its issuer's lists are due at once, and a response that was kept of it is gone with the same transaction.
+    """
+    line.revoke(now, reason)
+    base.update(connection, line)
+    crls.mark(connection, (line,), now)
+    ocsp_response.forget(connection, line.serial)
 
 
 def _ledger_line(connection: Connection, environment: Environment, certificate_der: bytes) -> Certificate:

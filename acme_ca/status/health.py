@@ -14,7 +14,7 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.models import base
 from acme_ca.models.environment import EnvironmentKey
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import listener
+from acme_ca.services import crls, listener
 
 GOOD = "ok"
 
@@ -43,6 +43,7 @@ def _checks(ca: Authority) -> Iterator[tuple[str, Callable[[], str | None]]]:
     yield "database", partial(_database, ca)
     for environment in ca.environments.values():
         yield f"issuer of {environment.name}", partial(_issuer, environment)
+    yield "revocation lists", partial(_crls, ca)
     yield "listener certificate", partial(listener.check, ca.config)
 
 
@@ -59,6 +60,11 @@ def _database(ca: Authority) -> str | None:
             if base.get(connection, EnvironmentKey, name) is None:
                 return f"it does not have the nonce key of environment {name}"
     return None
+
+
+def _crls(ca: Authority) -> str | None:
+    overdue = crls.overdue(ca)
+    return f"past their nextUpdate: {', '.join(overdue)}" if overdue else None
 
 
 def _issuer(environment: Environment) -> None:

@@ -169,7 +169,6 @@ def test_a_mistake_is_named_with_its_line(seen: str, instead: str, expected: str
         ("challenges = []", "challenges: "),
         ('challenges = ["http-01", "dns01"]', "challenges[1]: should be 'http-01', 'dns-01'"),
         ('profiles = ["server-1h", "web"]', "profiles[1]: there is no profile 'web'; expected one of: client-1h"),
-        ('profiles = ["server-1h", "server-7d"]', "profiles[1]: profile 'server-7d' needs a CRL"),
         ('terms_of_service = "terms"', "terms_of_service: expected a URL that starts with https:// or http://"),
         ("max_names = 0", "max_names: should be greater than or equal to 1"),
         ("nonsense = 1", "nonsense: there is no such setting; expected one of: authorization_lifetime, "),

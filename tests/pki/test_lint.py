@@ -26,6 +26,7 @@ from tests.pki.conftest import NOW, Authority
 THROWAWAY = ec.generate_private_key(ec.SECP256R1())
 LEAF_KEY = ec.generate_private_key(ec.SECP256R1()).public_key()
 NAME = Identifier("dns", "a.corp.example")
+CRL_URL, OCSP_URL = "http://ca.example/1.crl", "http://ca.example/ocsp/1"
 URI = "spiffe://corp.example/a"
 Extensions = dict[type[x509.ExtensionType], tuple[x509.ExtensionType, bool]]
 
@@ -105,7 +106,19 @@ def test_what_the_builder_makes_passes(ca: Authority, asked: LeafRequest) -> Non
 
 def test_a_revocable_leaf_passes(ca: Authority) -> None:
     asked = request(profile="server-7d", not_after=NOW + timedelta(days=7))
-    lint.check(build(asked, ca, "http://ca.example/1.crl"), asked, ca.certificate)
+    lint.check(build(asked, ca, CRL_URL), asked, ca.certificate, CRL_URL)
+    with_ocsp = leaf.builder(asked, ca.certificate, "http://ca.example/i.crt", CRL_URL, OCSP_URL)
+    certificate = with_ocsp.sign(THROWAWAY, hashes.SHA256())
+    lint.check(certificate, asked, ca.certificate, CRL_URL, OCSP_URL)
+    for urls in ((CRL_URL, None), (CRL_URL, OCSP_URL + "2"), (CRL_URL + "2", OCSP_URL), (None, OCSP_URL)):
+        with pytest.raises(LintError, match="not as the profile says"):
+            lint.check(certificate, asked, ca.certificate, *urls)
+
+
+def test_a_leaf_without_revocation_names_no_responder(ca: Authority) -> None:
+    asked = request()
+    built = leaf.builder(asked, ca.certificate, "http://ca.example/i.crt", CRL_URL, OCSP_URL)
+    lint.check(built.sign(THROWAWAY, hashes.SHA256()), asked, ca.certificate, CRL_URL, OCSP_URL)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_a_good_ca_is_ready_and_says_what_was_checked(client: FlaskClient) -> No
         "issuer of dev",
         "issuer of test",
         "issuer of prod",
+        "revocation lists",
         "listener certificate",
     }
     assert client.get("/livez").json == {"status": "ok"}

@@ -1,0 +1,94 @@
+"""Certificate revocation lists: full ones, and shards that say which certificates they are about. RFC 5280 §5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from acme_ca.pki.ca import key_identifier_of
+from acme_ca.pki.signing import SigningKey, hash_for
+
+REASONS = {
+    1: x509.ReasonFlags.key_compromise,
+    2: x509.ReasonFlags.ca_compromise,
+    3: x509.ReasonFlags.affiliation_changed,
+    4: x509.ReasonFlags.superseded,
+    5: x509.ReasonFlags.cessation_of_operation,
+    6: x509.ReasonFlags.certificate_hold,
+    9: x509.ReasonFlags.privilege_withdrawn,
+    10: x509.ReasonFlags.aa_compromise,
+}
+"""CRLReason by its number. §5.3.1. Left out are 0, which is said by saying nothing, and 8, which is for delta CRLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """One revoked certificate; `reason` is a code of §5.3.1."""
+
+    serial: int
+    at: datetime
+    reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class CrlRequest:
+    """What is to be listed. `url` names the shard's distribution point and is None for a full CRL; times are aware."""
+
+    number: int
+    this_update: datetime
+    next_update: datetime
+    revoked: Iterable[Revoked]
+    url: str | None = None
+
+
+def make(request: CrlRequest, issuer: x509.Certificate, key: SigningKey) -> bytes:
+    """Return the signed CRL in DER. A shard's distribution point is critical: others must not take it for the whole.
+
+    The builder is given its lists at once: adding one entry copies all that are there.
+    """
+    extensions: list[x509.Extension[x509.ExtensionType]] = [
+        _extension(key_identifier_of(issuer)),
+        _extension(x509.CRLNumber(request.number)),
+    ]
+    if request.url is not None:
+        extensions.append(_extension(_only(request.url), critical=True))
+    builder = x509.CertificateRevocationListBuilder(
+        issuer.subject,
+        request.this_update.replace(microsecond=0, tzinfo=None),
+        request.next_update.replace(microsecond=0, tzinfo=None),
+        extensions,
+        [_entry(one) for one in request.revoked],
+    )
+    return builder.sign(key, hash_for(key)).public_bytes(Encoding.DER)
+
+
+def _extension(value: x509.ExtensionType, *, critical: bool = False) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical, value)
+
+
+def _only(url: str) -> x509.IssuingDistributionPoint:
+    """Return what limits a CRL to the certificates that name this distribution point. §5.2.5."""
+    return x509.IssuingDistributionPoint(
+        full_name=[x509.UniformResourceIdentifier(url)],
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+
+
+def _entry(revoked: Revoked) -> x509.RevokedCertificate:
+    builder = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(revoked.serial)
+        .revocation_date(revoked.at.replace(microsecond=0, tzinfo=None))
+    )
+    if revoked.reason in REASONS:
+        builder = builder.add_extension(x509.CRLReason(REASONS[revoked.reason]), critical=False)
+    return builder.build()

@@ -1,0 +1,249 @@
+"""Publishing revocation lists: for each issuer the full one, and one for each shard. RFC 5280 §5.
+
+A revocation marks its lists in its own transaction. The worker claims a list that is due, reads what is revoked, signs
+with no transaction open, and puts the new list in the place of the old one if that is still the one it started from.
+What fails in between leaves the old list where it is, and the claim runs out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from acme_ca import baton, clock, metrics
+from acme_ca.authority import Authority, Environment
+from acme_ca.db import AlreadyThereError
+from acme_ca.models import base
+from acme_ca.models import crl as models
+from acme_ca.models.certificate import Certificate
+from acme_ca.models.crl import Crl
+from acme_ca.pki import crl as pki
+from acme_ca.pki.issuer import Issuer
+from acme_ca.problems import NotFound, ServiceUnavailable
+from acme_ca.services import audit
+
+LEASE = timedelta(seconds=30)  # how long the making of a list may take, and the pause after one that failed
+SETTLING = timedelta(minutes=1)  # after which a first list is made again: revocations of that moment may have missed it
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CrlState:
+    """A list as operators see it; `shard` is None for a full one, and times are None before it was first made."""
+
+    key: str
+    environment: str
+    issuer: str
+    shard: int | None
+    number: int
+    this_update: datetime | None
+    next_update: datetime | None
+    entries: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A list as it is served: DER."""
+
+    number: int
+    this_update: datetime
+    next_update: datetime
+    der: bytes
+
+
+def mark(connection: Connection, lines: Iterable[Certificate], now: datetime) -> None:
+    """Let the lists of revoked certificates be made anew: in the revocation's own transaction."""
+    for key in models.keys_about(lines):
+        models.mark(connection, key, now)
+
+
+def publish_due(ca: Authority) -> int:
+    """Make the lists that are due, and those that there should be and are not; return how many were published."""
+    now = clock.now()
+    with ca.database.read() as connection:
+        known = {crl.key: crl for crl in models.states(connection)}
+    published = 0
+    for environment, issuer in _publishing(ca, now):
+        wanted = {models.key_of(issuer.id, shard): shard for shard in _shards(issuer)}
+        _begin(ca, environment, issuer, {key: shard for key, shard in wanted.items() if key not in known}, now)
+        due = [key for key, crl in known.items() if crl.issuer_id == issuer.id and crl.due_at <= now]
+        for key in (*due, *(wanted.keys() - known.keys())):
+            published += _publish(ca, environment, issuer, key)
+    return published
+
+
+def current(ca: Authority, key: str) -> Published:
+    """Return a list; `key` is ISSUER or ISSUER/SHARD. Raises NotFound, and ServiceUnavailable before its first one."""
+    with ca.database.read() as connection:
+        found = models.published(connection, key)
+        is_known = found is not None or models.state(connection, key) is not None
+    if not is_known:
+        raise NotFound(f"there is no revocation list {key}")
+    if found is None:
+        raise ServiceUnavailable(f"revocation list {key} is not made yet", retry_after=1)
+    return Published(*found)
+
+
+def number(ca: Authority, key: str) -> int | None:
+    """Return the number of a list without reading it, or None when there is no such list; 0 before its first one."""
+    with ca.database.read() as connection:
+        found = models.state(connection, key)
+    return None if found is None else found.number
+
+
+def listing(ca: Authority, after: str | None = None, limit: int = 100) -> list[CrlState]:
+    """Return the lists after this key, in the order of their keys."""
+    with ca.database.read() as connection:
+        found = models.states(connection)
+    return [_state(crl) for crl in found if after is None or crl.key > after][:limit]
+
+
+def regenerate(ca: Authority, issuer: str | None = None, *, by: str) -> list[str]:
+    """Let the lists of an issuer, or all, be made anew by the worker; return their keys. Raises NotFound."""
+    now = clock.now()
+    with ca.database.write() as connection:
+        keys = [crl for crl in models.states(connection) if issuer in {None, crl.issuer_id}]
+        for crl in keys:
+            models.mark(connection, crl.key, now)
+            audit.record(connection, crl.environment, "crl.requested", crl.key, by=by)
+    if not keys:
+        raise NotFound(f"there are no revocation lists of issuer {issuer}" if issuer else "there are no lists yet")
+    return [crl.key for crl in keys]
+
+
+def overdue(ca: Authority) -> list[str]:
+    """Return the keys of the lists of living issuers that are past their nextUpdate."""
+    now = clock.now()
+    living = {issuer.id for _, issuer in _publishing(ca, now)}
+    with ca.database.read() as connection:
+        found = models.states(connection)
+    return [
+        crl.key for crl in found if crl.issuer_id in living and crl.next_update is not None and crl.next_update < now
+    ]
+
+
+def show(ca: Authority) -> int:
+    """Set the gauges of all lists, whichever host made them."""
+    with ca.database.read() as connection:
+        found = models.states(connection)
+    for crl in found:
+        if crl.this_update is not None and crl.next_update is not None and crl.environment in ca.environments:
+            labels = (crl.environment, crl.issuer_id, "" if crl.shard is None else str(crl.shard))
+            metrics.child(metrics.CRL_THIS_UPDATE, *labels).set(crl.this_update.timestamp())
+            metrics.child(metrics.CRL_NEXT_UPDATE, *labels).set(crl.next_update.timestamp())
+            metrics.child(metrics.CRL_NUMBER, *labels).set(crl.number)
+            metrics.child(metrics.CRL_ENTRIES, *labels).set(crl.entries)
+            metrics.child(metrics.CRL_BYTES, *labels).set(crl.size)
+    return 0
+
+
+def _publishing(ca: Authority, now: datetime) -> Iterator[tuple[Environment, Issuer]]:
+    """Yield the issuers that publish lists: until they end, for what they issued ends before them."""
+    for environment in ca.environments.values():
+        for issuer in environment.issuers:
+            if issuer.certificate.not_valid_after_utc > now:
+                yield environment, issuer
+
+
+def _shards(issuer: Issuer) -> tuple[int | None, ...]:
+    return (None, *range(issuer.crl_shards)) if issuer.crl_shards > 1 else (None,)
+
+
+def _begin(
+    ca: Authority, environment: Environment, issuer: Issuer, missing: dict[str, int | None], now: datetime
+) -> None:
+    """Add the lists that are missing. Those of shards that are configured no more stay: certificates name them."""
+    for key, shard in missing.items():
+        crl = Crl(key=key, environment=environment.name, issuer_id=issuer.id, shard=shard, due_at=now)
+        try:
+            with ca.database.write() as connection:
+                base.insert(connection, crl)
+        except AlreadyThereError:
+            log.debug("crl.begun_elsewhere", crl=key)
+
+
+def _publish(ca: Authority, environment: Environment, issuer: Issuer, key: str) -> bool:
+    """Make one list; a signer that fails is told, and leaves the old one where it is."""
+    before = _claim(ca, key)
+    if before is None:
+        return False
+    try:
+        with baton.aside():
+            after = _made(ca, environment, issuer, before)
+    except Exception:
+        log.exception("crl.not_made", crl=key, next_update=before.next_update)
+        return False
+    with ca.database.write(durable=True) as connection:
+        if not models.publish(connection, before, after):  # another process was faster, and may have seen less
+            models.mark(connection, key, clock.now())
+            return False
+        audit.record(
+            connection,
+            before.environment,
+            "crl.published",
+            key,
+            number=after.number,
+            entries=after.entries,
+            next_update=clock.rfc3339(after.next_update or after.due_at),
+        )
+    return True
+
+
+def _claim(ca: Authority, key: str) -> Crl | None:
+    """Return a list that is due as it was claimed, or None when somebody else makes it."""
+    now = clock.now()
+    with ca.database.write() as connection:
+        crl = models.state(connection, key)
+        if crl is None or crl.due_at > now or not models.claim(connection, crl, now + LEASE):
+            return None
+    return crl
+
+
+def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) -> Crl:
+    """Return the list that comes after another one. What was revoked is read after the marks were."""
+    now = clock.now()
+    this_update, lifetime = now.replace(microsecond=0), timedelta(seconds=environment.settings.crl_lifetime)
+    ended_after = models.ended_after(before.this_update, now, lifetime)
+    with ca.database.read() as connection:
+        revoked = [
+            pki.Revoked(int(serial, 16), at, reason)
+            for serial, at, reason in models.revoked_since(connection, before, ended_after)
+        ]
+    after = before.copy()
+    after.number = models.next_number(before.number, now)
+    after.this_update = this_update
+    after.next_update = min(this_update + lifetime, issuer.certificate.not_valid_after_utc)
+    after.due_at = now + (lifetime / 2 if before.number else SETTLING)
+    after.der = pki.make(
+        pki.CrlRequest(
+            number=after.number,
+            this_update=after.this_update,
+            next_update=after.next_update,
+            revoked=revoked,
+            url=None if before.shard is None else issuer.crl_url_of(before.shard),
+        ),
+        issuer.certificate,
+        issuer.key,
+    )
+    after.entries, after.size = len(revoked), len(after.der)
+    return after
+
+
+def _state(crl: Crl) -> CrlState:
+    return CrlState(
+        key=crl.key,
+        environment=crl.environment,
+        issuer=crl.issuer_id,
+        shard=crl.shard,
+        number=crl.number,
+        this_update=crl.this_update,
+        next_update=crl.next_update,
+        entries=crl.entries,
+        size=crl.size,
+    )

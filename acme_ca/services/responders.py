@@ -1,0 +1,140 @@
+"""The keys and certificates that sign OCSP responses: one for each issuer on each host, short-lived, renewed by itself.
+
+Key and certificate are one private file below `state`: replacing it replaces both at once, and processes notice. An
+issuer's own key signs here, by the clock, and never because somebody asked for a status. RFC 6960 §4.2.2.2.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from acme_ca import baton, clock
+from acme_ca.authority import Authority, Environment
+from acme_ca.pki import ocsp as pki
+from acme_ca.pki.issuer import Issuer
+from acme_ca.pki.ocsp import Responder
+from acme_ca.services import audit, private_files
+
+SHORTEST_LIFE = timedelta(days=2)
+PAUSE = 60.0  # seconds between attempts beside requests
+
+log = structlog.get_logger(__name__)
+
+
+def renew(ca: Authority) -> int:
+    """Make the responders that are missing or past half their life; return how many were made."""
+    return sum(_renew_or_tell(ca, environment, issuer) for environment, issuer in responding(ca))
+
+
+def responding(ca: Authority) -> list[tuple[Environment, Issuer]]:
+    """Return the issuers that have a responder, until they end."""
+    now = clock.now()
+    return [
+        (environment, issuer)
+        for environment in ca.environments.values()
+        for issuer in environment.issuers
+        if issuer.ocsp_url is not None and issuer.certificate.not_valid_after_utc > now
+    ]
+
+
+class Responders:
+    """The responders of this process, read again when their files are other ones.
+
+    The worker of the host renews them. Where none runs, they are renewed here, in the background: when they are missing
+    or late, and at most once a minute, however many ask.
+    """
+
+    def __init__(self, ca: Authority) -> None:
+        self._ca = ca
+        self._read: dict[str, tuple[tuple[int, int], Responder | None]] = {}
+        self._tried_at: dict[str, float] = {}
+
+    def get(self, environment: Environment, issuer: Issuer) -> Responder | None:
+        """Return the responder of an issuer that is good now, or None."""
+        responder, now = self._load(issuer), clock.now()
+        if responder is None or now > responder.ends_at - life(environment) / 4:
+            self._renew_soon(environment, issuer)
+        return responder if responder is not None and now < responder.ends_at else None
+
+    def _load(self, issuer: Issuer) -> Responder | None:
+        path = path_of(self._ca, issuer)
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        seen = (status.st_mtime_ns, status.st_ino)
+        if self._read.get(issuer.id, (None, None))[0] != seen:
+            self._read[issuer.id] = (seen, load(path, issuer))
+        return self._read[issuer.id][1]
+
+    def _renew_soon(self, environment: Environment, issuer: Issuer) -> None:
+        if monotonic() >= self._tried_at.get(issuer.id, 0.0) + PAUSE:
+            self._tried_at[issuer.id] = monotonic()
+            self._ca.background(_renew_or_tell, self._ca, environment, issuer)
+
+
+def path_of(ca: Authority, issuer: Issuer) -> Path:
+    """Return where the key and certificate of an issuer's responder are."""
+    return ca.config.state / "ocsp" / f"{issuer.id}.pem"
+
+
+def life(environment: Environment) -> timedelta:
+    """Return how long a responder lives: at half of it, what it signs lives for half of the rest at most."""
+    return max(SHORTEST_LIFE, timedelta(seconds=4 * environment.settings.ocsp_lifetime))
+
+
+def load(path: Path, issuer: Issuer) -> Responder | None:
+    """Return the responder of a file, or None when it is none of this issuer."""
+    try:
+        pem = path.read_bytes()
+        key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+        certificate.verify_directly_issued_by(issuer.certificate)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # noqa: BLE001 - a file of any content, and each is told and made anew
+        log.warning("ocsp.responder_unreadable", path=str(path), error=str(error))
+        return None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        return None
+    return Responder(certificate, key)
+
+
+def _renew_or_tell(ca: Authority, environment: Environment, issuer: Issuer) -> bool:
+    """Renew a responder if it is time; that one issuer cannot sign must not keep others from it."""
+    try:
+        return _renew(ca, environment, issuer)
+    except Exception:
+        log.exception("ocsp.responder_not_renewed", issuer=issuer.id)
+        return False
+
+
+def _renew(ca: Authority, environment: Environment, issuer: Issuer) -> bool:
+    now, path = clock.now(), path_of(ca, issuer)
+    lifetime = life(environment)
+    old = load(path, issuer)
+    if old is not None and now < old.ends_at - min(lifetime, old.ends_at - old.certificate.not_valid_before_utc) / 2:
+        return False
+    if old is not None and old.ends_at == issuer.certificate.not_valid_after_utc:
+        return False  # no other would live longer
+    key = ec.generate_private_key(ec.SECP256R1())
+    with baton.aside():
+        new = pki.make_responder(key, f"OCSP responder of {issuer.id}", issuer.certificate, issuer.key, now, lifetime)
+    with ca.database.write(durable=True) as connection:
+        audit.record(
+            connection,
+            environment.name,
+            "responder.issued",
+            issuer.id,
+            serial=f"{new.certificate.serial_number:034x}",
+            not_after=clock.rfc3339(new.ends_at),
+        )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    private_files.replace(path, pem + new.certificate.public_bytes(Encoding.PEM))
+    return True
