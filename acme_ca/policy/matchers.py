@@ -148,7 +148,7 @@ def _keys(pattern: str) -> Iterator[str]:
     """Yield the names under which a rule with the pattern is found: its own, and the wildcard beside it."""
     name = pattern.lstrip("*").removeprefix(".")
     yield name
-    if pattern == name:
+    if not pattern.startswith("*"):  # `.NAME` is about NAME itself too
         yield f"*.{name.partition('.')[2]}"
 
 
