@@ -131,6 +131,8 @@ class Index:
         else:
             found = set(self._universal)
             name = identifier.base
+            if identifier.wildcard:
+                found.update(self._names.get(f"*.{name}", ()))
             while name:
                 found.update(self._names.get(name, ()))
                 name = name.partition(".")[2]
@@ -143,11 +145,11 @@ def address_of(identifier: Identifier) -> Address | None:
 
 
 def _keys(pattern: str) -> Iterator[str]:
-    """Yield the names under which a rule with the pattern is found: its own, and a parent's for wildcards beside it."""
+    """Yield the names under which a rule with the pattern is found: its own, and the wildcard beside it."""
     name = pattern.lstrip("*").removeprefix(".")
     yield name
-    if pattern == name:
-        yield name.partition(".")[2]
+    if not pattern.startswith("*"):  # `.NAME` is about NAME itself too
+        yield f"*.{name.partition('.')[2]}"
 
 
 class _Networks:

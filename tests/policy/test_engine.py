@@ -126,6 +126,8 @@ def test_two_rules_of_one_name_are_refused() -> None:
     [
         Rule(name="no", dns=("secret.corp.example",), deny=True),
         Rule(name="no", deny_dns=("secret.corp.example",)),
+        Rule(name="no", deny_dns=(".secret.corp.example",)),
+        Rule(name="no", dns=(".secret.corp.example",), deny=True),
         Rule(name="no", dns=(".corp.example",), deny_dns=(".secret.corp.example",)),
     ],
 )
