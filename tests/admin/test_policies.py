@@ -122,7 +122,7 @@ def test_why(api: Api) -> None:
     assert [(answer["name"], answer["allowed"], answer["rule"]) for answer in found["answers"]] == [
         ("dns:a.prod.localhost", True, "web"),
         ("dns:x.db.prod.localhost", False, "no-db"),
-        ("dns:*.prod.localhost", False, "web"),
+        ("dns:*.prod.localhost", False, "no-db"),
         ("ip:10.0.0.1", False, None),
     ]
     assert [step["said"] for step in found["answers"][0]["steps"]] == ["says nothing of the name", "allows"]
