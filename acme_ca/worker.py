@@ -15,7 +15,17 @@ import structlog
 from acme_ca import metrics
 from acme_ca.authority import Authority
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import issuance, nonces, orders, takeovers, validation, versions, workloads
+from acme_ca.services import (
+    certificates,
+    issuance,
+    nonces,
+    orders,
+    revocations,
+    takeovers,
+    validation,
+    versions,
+    workloads,
+)
 
 SOON = 0.5  # seconds between looks at what became due
 NOW_AND_THEN = 60.0  # seconds between sweeps
@@ -46,7 +56,9 @@ JOBS = (
     Job("takeovers", SOON, takeovers.release_dead),
     Job("validations", SOON, validation.resume_due),
     Job("issuances", SOON, issuance.resume_due),
+    Job("revocations", SOON, revocations.resume),
     Job("orders", NOW_AND_THEN, orders.sweep),
+    Job("evidence", NOW_AND_THEN, certificates.sweep),
     Job("workloads", NOW_AND_THEN, workloads.sweep),
     Job("nonces", NOW_AND_THEN, nonces.forget),
     Job("versions", NOW_AND_THEN, versions.keep),

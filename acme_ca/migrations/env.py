@@ -8,10 +8,14 @@ from acme_ca.models import (
     authorization,
     binding,
     certificate,
+    certificate_term,
     environment,
     external_key,
     order,
     owner,
+    pause,
+    replacement,
+    revocation,
     version,
 )
 from acme_ca.models.base import METADATA
@@ -22,10 +26,14 @@ TABLES = (
     authorization,
     binding,
     certificate,
+    certificate_term,
     environment,
     external_key,
     order,
     owner,
+    pause,
+    replacement,
+    revocation,
     version,
 )  # imported to be registered
 

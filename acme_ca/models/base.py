@@ -12,7 +12,7 @@ import time
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -198,9 +198,16 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000 & 0xFFFFFFFFFFFFF:013x}{secrets.randbits(52):013x}"
 
 
-def partial_index(name: str, column: Column[Any], *, where: ColumnElement[bool], unique: bool = False) -> Index:
+def first_id(moment: datetime) -> str:
+    """Return the least identifier that `new_id` could have made at a moment."""
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    micros = max(0, since // timedelta(microseconds=1)) & 0xFFFFFFFFFFFFF
+    return f"{micros:013x}{0:013x}"
+
+
+def partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> Index:
     """Make an index that holds only the rows of which the condition is true."""
-    return Index(name, column, unique=unique, sqlite_where=where, postgresql_where=where)
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 def _column(name: str, hint: Any) -> Column[Any]:  # noqa: ANN401 - a type annotation is any object

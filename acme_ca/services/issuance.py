@@ -21,7 +21,8 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import caa
 from acme_ca.challenges.base import Unanswered
 from acme_ca.jose import jwk_from_public_key
-from acme_ca.models import base
+from acme_ca.models import base, evidence
+from acme_ca.models import certificate as ledger
 from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization
 from acme_ca.models.binding import Binding
@@ -150,7 +151,9 @@ def _claim(
         not_after=not_after,
     )
     line = _ledger_line(environment, order, issuer, leaf, binding, grant, now)
-    base.insert(connection, line)
+    line.eab_kid = account.eab_kid
+    line.evidence = evidence.pack(order, authorizations, decision.rules)
+    ledger.add(connection, line)
     base.update(connection, order)
     return Claim(
         environment=environment,
@@ -247,6 +250,9 @@ def _ledger_line(
         created_at=now,
         binding_id=binding.id if binding is not None else None,
         workload_rule=f"{grant.rule}@{grant.policy_version}" if grant is not None else None,
+        workload_provider=binding.provider if binding is not None else None,
+        workload_subject=binding.subject if binding is not None else None,
+        replaces=serial_text(ari.parse(order.replaces).serial) if order.replaces is not None else None,
     )
 
 

@@ -1,6 +1,7 @@
-"""Revocation at a client's wish. RFC 8555 §7.6."""
+"""Revocation: at a client's wish, and the one place through which every revocation goes. RFC 8555 §7.6."""
 
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -27,6 +28,9 @@ REASONS = {
     4: "superseded",
     5: "cessationOfOperation",
 }
+OPERATOR_REASONS = {**REASONS, 9: "privilegeWithdrawn"}
+"""Of the reasons of RFC 5280 §5.3.1 those that an operator may give. cACompromise and aACompromise are not about leafs;
+certificateHold and removeFromCRL would need certificates that come back."""
 
 
 def revoke(ca: Authority, environment: Environment, certificate_der: bytes, reason: int, revoker: Signer | Jwk) -> None:
@@ -54,19 +58,37 @@ def _revoke(
     owned = _require_entitled(connection, environment, line, revoker, now)
     if reason == KEY_COMPROMISE and not owned:
         raise BadRevocationReason("keyCompromise takes the certificate's own key or its account to report")
+    account_id = revoker.account_id if isinstance(revoker, Signer) else None
+    by = "account" if isinstance(revoker, Signer) else "certificate key"
+    record(connection, line, reason, now, account_id=account_id, by=by)
+
+
+def record(
+    connection: Connection,
+    line: Certificate,
+    reason: int,
+    now: datetime,
+    *,
+    account_id: str | None = None,
+    **details: Any,  # noqa: ANN401 - whatever JSON carries
+) -> None:
+    """Revoke a ledger line in the caller's transaction: whatever has to follow a revocation follows here.
+
+    A compromised key is blocked in all environments. Raises AlreadyRevoked.
+    """
     line.revoke(now, reason)
     base.update(connection, line)
     if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
         base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
     audit.record(
         connection,
-        environment.name,
+        line.environment,
         "certificate.revoked",
         line.id,
-        account_id=revoker.account_id if isinstance(revoker, Signer) else None,
+        account_id=account_id,
         serial=line.serial,
-        reason=REASONS[reason],
-        by="account" if isinstance(revoker, Signer) else "certificate key",
+        reason=OPERATOR_REASONS[reason],
+        **details,
     )
 
 
