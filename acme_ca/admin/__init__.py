@@ -5,13 +5,19 @@ from functools import partial
 
 from flask import Flask, Response
 
-from acme_ca.admin import admins, dispatch, external_keys, openapi
+from acme_ca.admin import accounts, admins, blocked_keys, certificates, dispatch, external_keys, openapi
 from acme_ca.admin.calls import Call
 from acme_ca.authority import Authority
 from acme_ca.web import json_response
 
 PREFIX = "/admin/v1"
-CALLS: Sequence[Call] = (*admins.CALLS, *external_keys.CALLS)
+CALLS: Sequence[Call] = (
+    *admins.CALLS,
+    *external_keys.CALLS,
+    *accounts.CALLS,
+    *certificates.CALLS,
+    *blocked_keys.CALLS,
+)
 """All calls, noun by noun."""
 
 

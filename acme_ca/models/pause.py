@@ -54,9 +54,9 @@ class Pause(Record):
         self.failures += 1
         self.expires_at = max(now + remembered_for, self.paused_until or now)
 
-    def restart(self, now: datetime) -> None:
-        """Count from now on: there was a success, or the last failure was long ago."""
-        self.failures = 0
+    def restart(self, now: datetime, failures: int = 0) -> None:
+        """Count from now on: there was a success, the last failure was long ago, or all is forgiven."""
+        self.failures = failures
         self.failing_since = now
         self.paused_until = None
 

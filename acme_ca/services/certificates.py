@@ -19,7 +19,7 @@ from acme_ca.models.order import Order
 from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import Malformed, NotFound
 
-MAX_PAGE = 500  # certificates in one answer
+MAX_PAGE = 1000  # certificates in one answer
 MAX_LINEAGE = 10  # certificates in a line, each way
 EVIDENCE_KEPT = timedelta(days=30)  # after the end of the certificate
 SWEEP_BATCH = 500  # rows changed in one transaction

@@ -30,8 +30,21 @@ from acme_ca.services.certificates import check_page, require_environment
 from acme_ca.services.revocation import OPERATOR_REASONS
 
 BATCH = 100  # certificates in one transaction
-COUNTED = 10_000  # ids read at a time
+COUNTED = 500  # ids read at a time
 AT_ONCE = 5  # batches that the one who asks waits for; the worker does the others
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What an operator expects a selection to be: so many certificates, or just those that a preview counted."""
+
+    total: int | None = None
+    as_of: datetime | None = None
+    digest: str | None = None
+
+
+ANY_ONE = Expected()
+"""What to expect of a selection of which nothing is said: that it has one certificate at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,11 @@ class Preview:
     total: int
     as_of: datetime
     digest: str
+
+    @property
+    def expected(self) -> Expected:
+        """What to expect of the same selection: just these certificates."""
+        return Expected(self.total, self.as_of, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +87,15 @@ def start(
     reason: int,
     *,
     by: str,
-    expect: int | None = None,
-    as_of: datetime | None = None,
-    digest: str | None = None,
+    expected: Expected = ANY_ONE,
 ) -> Revocation:
     """Revoke the valid certificates of a selection; return how far it came at once: a few hundred, the worker goes on.
 
-    More than one certificate takes an `expect`, how many they are, or the `digest` and `as_of` of a preview. Raises
+    More than one certificate takes an expectation: how many they are, or the digest and moment of a preview. Raises
     Conflict when it is another number or others, BadRevocationReason, and NotFound for an unknown environment.
     """
-    if reason not in OPERATOR_REASONS:
-        known = ", ".join(f"{code} ({name})" for code, name in OPERATOR_REASONS.items())
-        raise BadRevocationReason(f"reason: {reason} cannot be given by an operator; expected {known}")
-    if digest is not None and as_of is None:
-        raise Malformed("as_of: a digest is of a moment; give the as_of of the preview too")
-    found = preview(ca, selection, as_of=as_of)
-    _require_expected(found, expect, digest)
+    check_reason(reason)
+    found = expect(ca, selection, expected)
     with ca.database.write(durable=True) as connection:
         started = begin(connection, selection, reason, found, by=by)
     for _ in range(AT_ONCE):
@@ -140,6 +151,27 @@ def resume(ca: Authority) -> int:
     return done
 
 
+def check_reason(reason: int) -> None:
+    """Raise BadRevocationReason unless an operator may give the reason. RFC 5280 §5.3.1."""
+    if reason not in OPERATOR_REASONS:
+        known = ", ".join(f"{code} ({name})" for code, name in OPERATOR_REASONS.items())
+        raise BadRevocationReason(f"reason: {reason} cannot be given by an operator; expected {known}")
+
+
+def expect(ca: Authority, selection: Selection, expected: Expected) -> Preview:
+    """Count a selection; raises Conflict unless it is what an operator expects."""
+    if expected.digest is not None and expected.as_of is None:
+        raise Malformed("as_of: a digest is of a moment; give the as_of of the preview too")
+    found = preview(ca, selection, as_of=expected.as_of)
+    if expected.total is not None and expected.total != found.total:
+        raise Conflict(f"expect: the selection has {found.total} valid certificates, not {expected.total}; look again")
+    if expected.digest is not None and expected.digest != found.digest:
+        raise Conflict("digest: the selection is not what the preview counted; look again")
+    if expected.total is None and expected.digest is None and found.total > 1:
+        raise Conflict(f"expect: the selection has {found.total} valid certificates; say so to go on")
+    return found
+
+
 def _pages(ca: Authority, selection: Selection, moment: datetime) -> Iterator[Sequence[str]]:
     """Yield the ids of the certificates, the newest first, with no transaction open in between."""
     ids: Sequence[str] = ()
@@ -160,15 +192,6 @@ def _moment(as_of: datetime | None) -> datetime:
     if as_of.tzinfo is None or as_of > now:
         raise Malformed("as_of: expected the time of a preview, with its zone; it cannot be in the future")
     return as_of.astimezone(now.tzinfo)
-
-
-def _require_expected(found: Preview, expect: int | None, digest: str | None) -> None:
-    if expect is not None and expect != found.total:
-        raise Conflict(f"expect: the selection has {found.total} valid certificates, not {expect}; look again")
-    if digest is not None and digest != found.digest:
-        raise Conflict("digest: the selection is not what the preview counted; look again")
-    if expect is None and digest is None and found.total > 1:
-        raise Conflict(f"expect: the selection has {found.total} valid certificates; say so to revoke them")
 
 
 def _do_batch(ca: Authority, revocation_id: str) -> int:

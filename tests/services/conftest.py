@@ -14,9 +14,15 @@ from tests.support.web import WebServer, serve
 
 
 @pytest.fixture(scope="session")
-def service_settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """What `acme-ca init` makes."""
-    return config.load(make_ca_files(tmp_path_factory.mktemp("ca")))
+def service_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration that `acme-ca init` makes."""
+    return make_ca_files(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def service_settings(service_folder: Path) -> Config:
+    """What it says."""
+    return config.load(service_folder)
 
 
 @pytest.fixture
