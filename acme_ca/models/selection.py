@@ -154,10 +154,16 @@ class Selection:
         return [prefix + value for prefix, value in found if value is not None]
 
     @property
+    def _driving_column(self) -> str | None:
+        """The column of the ledger whose index is walked: the one that fewest certificates share."""
+        names = ("serial", "key_sha256", "binding_id", "account_id")
+        wide = () if self._terms else ("issuer_id", "profile")
+        return next((name for name in (*names, *wide) if getattr(self, name) is not None), None)
+
+    @property
     def _driving_term(self) -> str | None:
         """The term whose rows are walked; None when an index of the ledger is better or there is none."""
-        columns = (self.serial, self.key_sha256, self.account_id, self.binding_id)
-        return next(iter(self._terms), None) if all(value is None for value in columns) else None
+        return next(iter(self._terms), None) if self._driving_column is None else None
 
     @property
     def _order(self) -> ColumnElement[str]:
@@ -187,12 +193,20 @@ class Selection:
         return statement.order_by(order.desc()) if in_order else statement
 
     def _column_conditions(self) -> Iterator[ColumnElement[bool]]:
-        yield CERTIFICATES.c.environment == self.environment
+        """Yield what the ledger's columns have to be.
+
+        All but the driving one are hidden from the planner: without statistics it would take the index of any.
+        """
+        driving = self._driving_column
+        by_environment = driving == "profile" or (driving is None and self._driving_term is None)
+        environment = CERTIFICATES.c.environment
+        yield (environment if by_environment else environment.concat("")) == self.environment
         if self.key_sha256 is not None:
             yield CERTIFICATES.c.key_sha256 == bytes.fromhex(self.key_sha256)
         for name in ("serial", "account_id", "issuer_id", "profile", "binding_id"):
             if (value := getattr(self, name)) is not None:
-                yield CERTIFICATES.c[name] == value
+                column = CERTIFICATES.c[name]
+                yield (column if name == driving else column.concat("")) == value
 
     def _has_term(self, term: str) -> ColumnElement[bool]:
         other = TERMS.alias()

@@ -244,8 +244,9 @@ def many(ca: RunningCa) -> Database:
             )
         )
     ledger.put(database, *lines)
-    with database.read() as connection:
-        connection.execute(text("ANALYZE"))
+    if database.url.get_backend_name() == "postgresql":  # which does it by itself; nobody does it for SQLite
+        with database.read() as connection:
+            connection.execute(text("ANALYZE"))
     return database
 
 

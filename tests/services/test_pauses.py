@@ -76,7 +76,7 @@ def test_who_keeps_failing_has_to_wait_until_unpaused(make_ca: MakeCa, website: 
     detail, retry_after = order_refused(client)
     assert 590 <= retry_after <= 600
     assert "3 validations in a row failed" in detail
-    assert f"acme-ca account unpause {account(client)} dns:{NAME} --environment test" in detail
+    assert f"pause of account {account(client)} in environment test" in detail
     client.order(["b.test.localhost"])
     other.order([NAME])
     (pause,) = pauses.page(ca.authority, "test").pauses
