@@ -76,7 +76,7 @@ class Pause(Record):
         }[self.reason]
         return RateLimited(
             f"{self.name} is paused for this account until {self.paused_until:%Y-%m-%d %H:%M:%S} UTC: {why}. Mend the "
-            f"client; the operators can end the pause of account {self.account_id} in environment {environment} at once",
+            f"client; operators can end the pause of account {self.account_id} in environment {environment} at once",
             headers={"Retry-After": str(max(1, int((self.paused_until - now).total_seconds())))},
         )
 
