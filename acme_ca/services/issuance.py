@@ -151,8 +151,7 @@ def _claim(
         not_after=not_after,
     )
     line = _ledger_line(environment, order, issuer, leaf, binding, grant, now)
-    line.eab_kid = account.eab_kid
-    line.evidence = evidence.pack(order, authorizations, decision.rules)
+    line.eab_kid, line.evidence = account.eab_kid, evidence.pack(order, authorizations, decision.rules)
     ledger.add(connection, line)
     base.update(connection, order)
     return Claim(
