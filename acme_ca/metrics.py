@@ -91,6 +91,19 @@ CERTIFICATES_REVOKED = Counter(
     ("environment", "reason"),
     registry=REGISTRY,
 )
+REPLACEMENT_CERTIFICATES = Gauge(
+    "acme_ca_replacement_certificates",
+    "Certificates of mass replacements that are going on, by state: total, replaced, remaining (valid, not replaced).",
+    ("environment", "state"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+PAUSES = Counter(
+    "acme_ca_pauses",
+    "Names that were paused for an account, by reason: failures or renewals.",
+    ("environment", "reason"),
+    registry=REGISTRY,
+)
 ISSUANCE_SECONDS = Histogram(
     "acme_ca_issuance_duration_seconds",
     "Time to build, lint, sign and verify a certificate.",

@@ -11,5 +11,7 @@ from acme_ca.web import json_response
 def renewal_info(ca: Authority, environment: Environment, certificate: str) -> Response:
     """Return when a certificate is to be renewed; anybody may ask."""
     window = renewal.window(ca, environment, certificate)
-    body = {"suggestedWindow": {"start": rfc3339(window.start), "end": rfc3339(window.end)}}
+    body: dict[str, object] = {"suggestedWindow": {"start": rfc3339(window.start), "end": rfc3339(window.end)}}
+    if window.explanation_url is not None:
+        body["explanationURL"] = window.explanation_url
     return json_response(body, headers={"Retry-After": str(window.retry_after)})

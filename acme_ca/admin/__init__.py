@@ -5,13 +5,31 @@ from functools import partial
 
 from flask import Flask, Response
 
-from acme_ca.admin import admins, audit, dispatch, external_keys, openapi, policies
+from acme_ca.admin import (
+    accounts,
+    admins,
+    audit,
+    blocked_keys,
+    certificates,
+    dispatch,
+    external_keys,
+    openapi,
+    policies,
+)
 from acme_ca.admin.calls import Call
 from acme_ca.authority import Authority
 from acme_ca.web import json_response
 
 PREFIX = "/admin/v1"
-CALLS: Sequence[Call] = (*admins.CALLS, *audit.CALLS, *external_keys.CALLS, *policies.CALLS)
+CALLS: Sequence[Call] = (
+    *admins.CALLS,
+    *external_keys.CALLS,
+    *accounts.CALLS,
+    *policies.CALLS,
+    *certificates.CALLS,
+    *blocked_keys.CALLS,
+    *audit.CALLS,
+)
 """All calls, noun by noun."""
 
 

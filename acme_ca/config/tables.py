@@ -163,6 +163,22 @@ def _own_zones(settings: Mapping[str, Any]) -> tuple[Rule, ...]:
     return default_rules(settings["zones"])
 
 
+class Pause(Settings):
+    """When an account has to wait with a name that it keeps failing at, or renews far too often."""
+
+    failures: int = Field(default=500, ge=0)
+    """Failed validations in a row, without a success in between, after which the name is paused; 0: never."""
+    forgotten_after: int = Field(default=7 * DAY, ge=60, le=90 * DAY)
+    """Seconds without a failure after which earlier ones count no more."""
+    duration: int = Field(default=6 * HOUR, ge=60, le=90 * DAY)
+    """How many seconds a pause lasts. After it, the next failure begins another one, until there is a success."""
+    renewals: int = Field(default=0, ge=0)
+    """Certificates for one name within `renewals_within`, after which it is paused; renewals that say what they replace
+    (ARI) are exempt. 0: never."""
+    renewals_within: int = Field(default=DAY, ge=60, le=90 * DAY)
+    """The seconds in which certificates are counted."""
+
+
 class Environment(Settings):
     """One environment: its directory is EXTERNAL_URL/acme/NAME/directory. Durations are in seconds."""
 
@@ -210,6 +226,8 @@ class Environment(Settings):
     """Whether revocable certificates name an OCSP responder, and their issuers have one."""
     ocsp_lifetime: int = Field(default=8 * HOUR, ge=HOUR, le=7 * DAY)
     """How long an OCSP response is good. Those that are kept are signed anew when half of it is over."""
+    pause: Pause = Pause()
+    """When an account has to wait with a name."""
     validation: Network = Network()
     """How validations reach DNS and the hosts they check."""
     trust_domain: TrustDomain | None = None

@@ -5,10 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, UniqueConstraint, bindparam
+from sqlalchemy import Connection, Index, UniqueConstraint, bindparam
 
 from acme_ca.models import base
-from acme_ca.models.base import Record, new_id, table_of
+from acme_ca.models.base import Record, new_id, partial_index, table_of
 from acme_ca.problems import AccountDoesNotExist, AccountEnded, NotFound, Unauthorized
 
 
@@ -30,7 +30,10 @@ class AccountStatus(StrEnum):
 
 @dataclass(kw_only=True)
 class Account(Record):
-    """An account of one environment, found by its key's thumbprint (RFC 7638, base64url)."""
+    """An account of one environment, found by its key's thumbprint (RFC 7638, base64url).
+
+    `note` is the operators'. With `paused`, orders look whether their names are (`models/pause.py`).
+    """
 
     id: str = field(default_factory=new_id)
     environment: str
@@ -44,6 +47,8 @@ class Account(Record):
     external_account_binding: dict[str, Any] | None = None
     created_at: datetime
     ended_at: datetime | None = None
+    note: str | None = None
+    paused: bool = False
 
     def require_valid(self) -> None:
         """Raise AccountEnded unless the account may act. §7.3.6: a deactivated account can do nothing."""
@@ -90,6 +95,10 @@ def owned(
 
 
 ACCOUNTS = table_of(Account, "accounts", UniqueConstraint("environment", "thumbprint"))
+Index("ix_accounts_newest", ACCOUNTS.c.environment, ACCOUNTS.c.id)
+partial_index("ix_accounts_eab_kid", ACCOUNTS.c.eab_kid, ACCOUNTS.c.id, where=ACCOUNTS.c.eab_kid.is_not(None))
+partial_index("ix_accounts_eab_label", ACCOUNTS.c.eab_label, ACCOUNTS.c.id, where=ACCOUNTS.c.eab_label.is_not(None))
+partial_index("ix_accounts_ended", ACCOUNTS.c.environment, ACCOUNTS.c.id, where=ACCOUNTS.c.ended_at.is_not(None))
 _OF_KEY = base.select(
     Account, ACCOUNTS.c.environment == bindparam("environment"), ACCOUNTS.c.thumbprint == bindparam("thumbprint")
 )

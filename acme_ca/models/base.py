@@ -12,7 +12,7 @@ import time
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar, NewType, Self, TypeVar
 
@@ -202,8 +202,10 @@ def new_id() -> str:
 
 
 def first_id(moment: datetime) -> str:
-    """Return what every identifier made at a time or later is above of."""
-    return f"{int(moment.timestamp() * 1_000_000) & 0xFFFFFFFFFFFFF:013x}"
+    """Return the least identifier that `new_id` could have made at a moment."""
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    micros = max(0, since // timedelta(microseconds=1)) & 0xFFFFFFFFFFFFF
+    return f"{micros:013x}{0:013x}"
 
 
 def partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> Index:

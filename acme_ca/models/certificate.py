@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Index, UniqueConstraint, bindparam, literal_c
 
 from acme_ca.models import base
 from acme_ca.models.base import Record, new_id, partial_index, table_of
+from acme_ca.models.certificate_term import add_terms, terms_of
 from acme_ca.problems import AlreadyRevoked
 from acme_ca.public_keys import PublicKey, spki_sha256
 
@@ -33,6 +34,9 @@ class Certificate(Record):
     `revocation_reason` is a code of RFC 5280 §5.3.1. `workload_rule` is `NAME@VERSION` of the rule that granted names
     to the workload of `binding_id`. `crl_shard` is the shard of the issuer's list that it points to, for as long as it
     lives. At `ocsp_due_at` the next OCSP response is to be kept; None where none is.
+    `eab_kid` is the external key that its account was bound by, `replaces` the serial
+    of the certificate that the order named as replaced. `evidence` is how names were proved and policy decided:
+    `models/evidence.py` packs it; it is kept as long as the certificate lives, and some time more.
     """
 
     id: str = field(default_factory=new_id)
@@ -58,6 +62,11 @@ class Certificate(Record):
     workload_rule: str | None = None
     crl_shard: int = 0
     ocsp_due_at: datetime | None = None
+    workload_provider: str | None = None
+    workload_subject: str | None = None
+    eab_kid: str | None = None
+    replaces: str | None = None
+    evidence: bytes | None = None
 
     def issue(self, der: bytes) -> None:
         """Record the signed certificate."""
@@ -83,11 +92,16 @@ class Certificate(Record):
 
 @dataclass
 class BlockedKey(Record):
-    """A public key that nobody may use again, in any environment: the one of `serial` was reported compromised."""
+    """A public key that nobody may use again, in any environment.
+
+    That of certificate `serial` was reported compromised; or an operator (`blocked_by`) blocked it for a `reason`.
+    """
 
     key_sha256: bytes
-    serial: str
+    serial: str | None
     blocked_at: datetime
+    reason: str | None = None
+    blocked_by: str | None = None
 
 
 CERTIFICATES = table_of(Certificate, "certificates", UniqueConstraint("serial"))
@@ -111,11 +125,31 @@ partial_index(
     CERTIFICATES.c.ocsp_due_at,
     where=CERTIFICATES.c.ocsp_due_at.is_not(None),
 )
+Index("ix_certificates_key", CERTIFICATES.c.key_sha256, CERTIFICATES.c.id)
+Index("ix_certificates_issuer", CERTIFICATES.c.issuer_id, CERTIFICATES.c.id)
+Index("ix_certificates_profile", CERTIFICATES.c.environment, CERTIFICATES.c.profile, CERTIFICATES.c.id)
+Index("ix_certificates_newest", CERTIFICATES.c.environment, CERTIFICATES.c.id, CERTIFICATES.c.not_after)
+partial_index(
+    "ix_certificates_revoked_newest",
+    CERTIFICATES.c.environment,
+    CERTIFICATES.c.id,
+    where=CERTIFICATES.c.revoked_at.is_not(None),
+)
+partial_index("ix_certificates_evidence", CERTIFICATES.c.not_after, where=CERTIFICATES.c.evidence.is_not(None))
 BLOCKED_KEYS = table_of(BlockedKey, "blocked_keys")
+Index("ix_blocked_keys_blocked_at", BLOCKED_KEYS.c.blocked_at)
 
 _BY_SERIAL = base.select(
     Certificate, CERTIFICATES.c.serial == bindparam("serial"), CERTIFICATES.c.environment == bindparam("environment")
 )
+
+
+def add(connection: Connection, line: Certificate) -> None:
+    """Add a line to the ledger, with the terms that it is found by."""
+    base.insert(connection, line)
+    rule = None if line.workload_rule is None else line.workload_rule.rpartition("@")[0]
+    terms = terms_of(line.names, line.eab_kid, line.workload_subject, line.workload_provider, rule)
+    add_terms(connection, line.environment, line.id, terms)
 
 
 def is_blocked(connection: Connection, key: PublicKey) -> bool:

@@ -1,6 +1,6 @@
 """Renewal information: the certificate identifier and the window in which to renew. RFC 9773 §4.1, §4.2."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -10,6 +10,7 @@ from acme_ca.problems import Malformed
 WINDOW_OPENS, WINDOW_CLOSES = 0.50, 0.67  # as fractions of the lifetime
 OPENING_SPREAD = 0.05  # of the lifetime: how much the serial moves the opening, so that renewals spread
 PAST_WINDOW = timedelta(minutes=1)  # Caddy takes one of a second for invalid, as no second can be chosen within it
+MIN_RETRY_AFTER = 60  # seconds
 MAX_RETRY_AFTER = 6 * 3600  # seconds
 MAX_SERIAL = 21  # octets of a positive DER INTEGER of 20 octets
 
@@ -28,11 +29,12 @@ class CertificateIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When to renew (`start` before `end`), and after how many seconds to ask again."""
+    """When to renew (`start` before `end`), after how many seconds to ask again, and a page that says why. §4.2."""
 
     start: datetime
     end: datetime
     retry_after: int
+    explanation_url: str | None = None
 
 
 def parse(text: str) -> CertificateIdentifier:
@@ -59,6 +61,17 @@ def window_now(not_before: datetime, not_after: datetime) -> Window:
     return Window(not_before - PAST_WINDOW, not_before, retry_after(not_after - not_before))
 
 
+def window_at(usual: Window, moment: datetime, now: datetime, explanation_url: str | None) -> Window:
+    """Return the window of a certificate that is to be replaced at a moment, if that is before its usual window ends.
+
+    From that moment on it lies in the past; until then the client is asked to come back for it. §4.2, §4.3.
+    """
+    if usual.end <= moment:
+        return replace(usual, explanation_url=explanation_url)
+    left = max(MIN_RETRY_AFTER, int((moment - now).total_seconds()))
+    return Window(moment - PAST_WINDOW, moment, min(usual.retry_after, left), explanation_url)
+
+
 def retry_after(lifetime: timedelta) -> int:
     """Return after how many seconds to ask again: a tenth of the lifetime, six hours at most, a minute at least."""
-    return max(60, min(int(lifetime.total_seconds() / 10), MAX_RETRY_AFTER))
+    return max(MIN_RETRY_AFTER, min(int(lifetime.total_seconds() / 10), MAX_RETRY_AFTER))

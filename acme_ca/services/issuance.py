@@ -22,7 +22,8 @@ from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.challenges import caa
 from acme_ca.challenges.base import Unanswered
-from acme_ca.models import base
+from acme_ca.models import base, evidence
+from acme_ca.models import certificate as ledger
 from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.audit_event import SYSTEM
 from acme_ca.models.authorization import Authorization
@@ -162,7 +163,8 @@ def _claim(
         not_after=not_after,
     )
     line = _ledger_line(environment, order, issuer, leaf, binding, grant, now)
-    base.insert(connection, line)
+    line.eab_kid, line.evidence = account.eab_kid, evidence.pack(order, authorizations, decision.rules)
+    ledger.add(connection, line)
     base.update(connection, order)
     stale_caa = tuple(
         (authorization.id, authorization.challenge or "")
@@ -199,6 +201,9 @@ def _ledger_line(
         workload_rule=f"{grant.rule}@{grant.policy_version}" if grant is not None else None,
         crl_shard=issuer.shard_of(leaf.serial),
         ocsp_due_at=now if issuer.ocsp_url is not None and leaf.profile.revocation == "crl" else None,
+        workload_provider=binding.provider if binding is not None else None,
+        workload_subject=binding.subject if binding is not None else None,
+        replaces=serial_text(ari.parse(order.replaces).serial) if order.replaces is not None else None,
     )
 
 

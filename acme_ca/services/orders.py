@@ -20,7 +20,7 @@ from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
-from acme_ca.services import audit, audit_lag, refusals
+from acme_ca.services import audit, audit_lag, pauses, refusals
 from acme_ca.workload import WORKLOAD_CHALLENGE
 
 PAGE = 100  # orders in one answer of the orders list
@@ -57,10 +57,14 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
     names = identifiers.parse_many(wish.identifiers, environment.settings.max_names)
     replaces = ari.parse(wish.replaces) if wish.replaces is not None else None
     now = clock.now()
+    if environment.settings.pause.renewals and replaces is None:
+        pauses.watch_renewals(ca, environment, signer.account_id, names)
     bound, refused = _bound(ca, environment, signer, now)
     binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
+        if account.paused:
+            pauses.require_none(connection, account, names, now)
         applicant = environment.applicant(account, binding, grant, profile=wish.profile)
         decision = (
             environment.decide(applicant, names, grant, covered)

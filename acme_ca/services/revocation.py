@@ -1,6 +1,7 @@
-"""Revocation at a client's wish. RFC 8555 §7.6."""
+"""Revocation: at a client's wish, and the one place through which every revocation goes. RFC 8555 §7.6."""
 
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -27,6 +28,9 @@ REASONS = {
     4: "superseded",
     5: "cessationOfOperation",
 }
+OPERATOR_REASONS = {**REASONS, 9: "privilegeWithdrawn"}
+"""Of the reasons of RFC 5280 §5.3.1 those that an operator may give. cACompromise and aACompromise are not about leafs;
+certificateHold and removeFromCRL would need certificates that come back."""
 
 
 def revoke(ca: Authority, environment: Environment, certificate_der: bytes, reason: int, revoker: Signer | Jwk) -> None:
@@ -54,31 +58,42 @@ def _revoke(
     owned = _require_entitled(connection, environment, line, revoker, now)
     if reason == KEY_COMPROMISE and not owned:
         raise BadRevocationReason("keyCompromise takes the certificate's own key or its account to report")
-    record(connection, line, now, reason)
-    if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
-        base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
-    audit.record(
-        connection,
-        environment.name,
-        "certificate.revoked",
-        line.id,
-        account_id=line.account_id,
-        serial=line.serial,
-        names=line.names,
-        reason=REASONS[reason],
-        by=revoker.account_id if isinstance(revoker, Signer) else f"certificate-key:{revoker.thumbprint}",
-    )
+    by = revoker.account_id if isinstance(revoker, Signer) else f"certificate-key:{revoker.thumbprint}"
+    record(connection, line, reason, now, by=by)
 
 
-def record(connection: Connection, line: Certificate, now: datetime, reason: int) -> None:
-    """Revoke a certificate whose line is held, and let everybody know who asks; raises AlreadyRevoked.
+def record(
+    connection: Connection,
+    line: Certificate,
+    reason: int,
+    now: datetime,
+    *,
+    by: str,
+    **details: Any,  # noqa: ANN401 - whatever JSON carries
+) -> None:
+    """Revoke a ledger line that is held in the caller's transaction: whatever has to follow a revocation follows here.
 
-    Its issuer's lists are due at once, and a response that was kept of it is gone with the same transaction.
+    Its issuer's lists are due at once, and an OCSP response that was kept of it is gone with the same transaction. A
+    compromised key is blocked in all environments. Raises AlreadyRevoked.
     """
     line.revoke(now, reason)
     base.update(connection, line)
     crls.mark(connection, (line,), now)
     ocsp_response.forget(connection, line.serial)
+    if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
+        base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
+    audit.record(
+        connection,
+        line.environment,
+        "certificate.revoked",
+        line.id,
+        account_id=line.account_id,
+        serial=line.serial,
+        names=line.names,
+        reason=OPERATOR_REASONS[reason],
+        by=by,
+        **details,
+    )
 
 
 def _ledger_line(connection: Connection, environment: Environment, certificate_der: bytes) -> Certificate:

@@ -20,7 +20,7 @@ from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus
 from acme_ca.problems import Contended, NotFound, Problem, ServerInternal
-from acme_ca.services import audit
+from acme_ca.services import audit, pauses
 
 LEASE_MARGIN = 5.0  # seconds that a claim outlives the deadline of the attempt itself
 BACKOFF_FIRST, BACKOFF_MAX = 1.0, 15.0  # seconds between attempts, doubling
@@ -166,6 +166,8 @@ def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswere
             return base.get(connection, Authorization, authorization.id) or authorization
     if authorization.status != AuthorizationStatus.PROCESSING:
         metrics.VALIDATIONS.labels(claim.environment.name, claim.challenge, authorization.status).inc()
+    if authorization.status == AuthorizationStatus.INVALID:
+        pauses.count_failure(ca, claim.environment, authorization.account_id, authorization.name)
     return authorization
 
 

@@ -67,4 +67,4 @@ def revoke(ca: Authority, line: Certificate, reason: int = 0, at: datetime | Non
     with ca.database.write() as connection:
         held = base.get_one(connection, Certificate, line.id, lock=True)
         assert held.status == CertificateStatus.ISSUED
-        revocation.record(connection, held, at or clock.now(), reason)
+        revocation.record(connection, held, reason, at or clock.now(), by="test")

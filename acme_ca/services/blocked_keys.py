@@ -1,0 +1,92 @@
+"""Keys that nobody may use, in any environment: neither for certificates nor for accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from sqlalchemy import delete
+
+from acme_ca import clock
+from acme_ca.authority import Authority
+from acme_ca.db import AlreadyThereError
+from acme_ca.models import base
+from acme_ca.models.certificate import BLOCKED_KEYS, BlockedKey
+from acme_ca.models.selection import Selection
+from acme_ca.problems import Conflict, Malformed, NotFound
+from acme_ca.public_keys import spki_sha256
+from acme_ca.services import audit
+
+EVERYWHERE = "*"
+"""The environment of audit events that are about all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Blocked keys, ordered by their hash, and the cursor of the next page if there is one."""
+
+    keys: Sequence[BlockedKey]
+    after: str | None
+
+
+def hash_of(text: str) -> bytes:
+    """Return the SHA-256 of the SubjectPublicKeyInfo that a person named; raises Malformed.
+
+    The text is that hash in hexadecimal, a public key in PEM, or a certificate in PEM.
+    """
+    if "-----BEGIN" not in text:
+        return bytes.fromhex(Selection.of("", key_sha256=text).key_sha256 or "")
+    try:
+        if "CERTIFICATE-----" in text:
+            return spki_sha256(x509.load_pem_x509_certificate(text.encode()).public_key())  # type: ignore[arg-type]  # a key of any kind has such an encoding
+        return spki_sha256(load_pem_public_key(text.encode()))  # type: ignore[arg-type]  # as above
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        raise Malformed("key: expected a public key or a certificate in PEM, or a SHA-256 in hexadecimal") from error
+
+
+def page(ca: Authority, *, after: str | None = None, limit: int = 100) -> Page:
+    """Return the blocked keys; `after` is where another page ended."""
+    statement = base.select(BlockedKey)
+    if after is not None:
+        statement = statement.where(BLOCKED_KEYS.c.key_sha256 > hash_of(after))
+    with ca.database.read() as connection:
+        found = base.find(connection, BlockedKey, statement.order_by(BLOCKED_KEYS.c.key_sha256).limit(limit + 1))
+    return Page(found[:limit], found[limit - 1].key_sha256.hex() if len(found) > limit else None)
+
+
+def block(ca: Authority, key_sha256: bytes, reason: str, *, by: str) -> BlockedKey:
+    """Block a key; one that is blocked already stays as it is."""
+    key = BlockedKey(key_sha256=key_sha256, serial=None, blocked_at=clock.now(), reason=reason, blocked_by=by)
+    try:
+        with ca.database.write(durable=True) as connection:
+            held = base.get(connection, BlockedKey, key_sha256)
+            if held is not None:
+                return held
+            base.insert(connection, key)
+            audit.record(connection, EVERYWHERE, "key.blocked", key_sha256.hex(), reason=reason, by=by)
+    except AlreadyThereError as error:
+        raise Conflict("the key was blocked at the same moment") from error
+    return key
+
+
+def unblock(ca: Authority, key_sha256: bytes, reason: str, *, by: str) -> BlockedKey:
+    """Let a key be used again; raises NotFound."""
+    with ca.database.write(durable=True) as connection:
+        held = base.get(connection, BlockedKey, key_sha256, lock=True)
+        if held is None:
+            raise NotFound(f"key {key_sha256.hex()} is not blocked")
+        connection.execute(delete(BLOCKED_KEYS).where(BLOCKED_KEYS.c.key_sha256 == key_sha256))
+        audit.record(
+            connection,
+            EVERYWHERE,
+            "key.unblocked",
+            key_sha256.hex(),
+            reason=reason,
+            by=by,
+            serial=held.serial,
+            blocked_at=clock.rfc3339(held.blocked_at),
+        )
+    return held
