@@ -15,7 +15,7 @@ import structlog
 from acme_ca import metrics
 from acme_ca.authority import Authority
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import issuance, nonces, orders, takeovers, validation, versions, workloads
+from acme_ca.services import issuance, nonces, orders, rate_limits, takeovers, validation, versions, workloads
 
 SOON = 0.5  # seconds between looks at what became due
 NOW_AND_THEN = 60.0  # seconds between sweeps
@@ -48,6 +48,7 @@ JOBS = (
     Job("issuances", SOON, issuance.resume_due),
     Job("orders", NOW_AND_THEN, orders.sweep),
     Job("workloads", NOW_AND_THEN, workloads.sweep),
+    Job("rate_limits", NOW_AND_THEN, rate_limits.sweep),
     Job("nonces", NOW_AND_THEN, nonces.forget),
     Job("versions", NOW_AND_THEN, versions.keep),
     Job("issuers", NOW_AND_THEN, show_issuers),

@@ -5,13 +5,13 @@ from functools import partial
 
 from flask import Flask, Response
 
-from acme_ca.admin import admins, dispatch, external_keys, openapi
+from acme_ca.admin import admins, dispatch, external_keys, openapi, rate_limits
 from acme_ca.admin.calls import Call
 from acme_ca.authority import Authority
 from acme_ca.web import json_response
 
 PREFIX = "/admin/v1"
-CALLS: Sequence[Call] = (*admins.CALLS, *external_keys.CALLS)
+CALLS: Sequence[Call] = (*admins.CALLS, *external_keys.CALLS, *rate_limits.CALLS)
 """All calls, noun by noun."""
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "db": "Create or migrate the tables of the database.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
+    "limit": "List what was used of the rate limits, and reset it.",
     "policy": "Check the rules for workloads, and try them out.",
     "serve": "Serve ACME, the admin API and the status listener.",
     "workload": "List, revoke and release what workloads are bound to; admit one by hand.",

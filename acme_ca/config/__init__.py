@@ -1,5 +1,6 @@
 """The whole configuration file as one frozen tree; `load` names the exact place of every mistake."""
 
+from acme_ca.config.limits import Limit, Limits
 from acme_ca.config.loading import json_schema, load, loads
 from acme_ca.config.mistakes import ConfigError, Location, Mistake, locate
 from acme_ca.config.tables import (
@@ -26,6 +27,8 @@ __all__ = [
     "Database",
     "Environment",
     "Issuer",
+    "Limit",
+    "Limits",
     "Listeners",
     "Location",
     "Log",

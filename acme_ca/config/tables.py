@@ -25,6 +25,7 @@ from acme_ca.config.fields import (
     is_address,
     made_by_init,
 )
+from acme_ca.config.limits import Limits
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
 from acme_ca.keys import AnyKey
 from acme_ca.paths import anchored
@@ -238,6 +239,8 @@ class Environment(Settings):
     """Identifiers in one order, at most."""
     validation: Network = Network()
     """How validations reach DNS and the hosts they check."""
+    limits: Limits = Limits()
+    """How often clients may ask."""
     trust_domain: TrustDomain | None = None
     """The SPIFFE trust domain of its workloads; without one no SPIFFE IDs are issued."""
     provider: tuple[AnyProvider, ...] = ()

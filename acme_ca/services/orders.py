@@ -21,7 +21,7 @@ from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
-from acme_ca.services import audit
+from acme_ca.services import audit, rate_limits
 from acme_ca.workload import WORKLOAD_CHALLENGE
 
 PAGE = 100  # orders in one answer of the orders list
@@ -31,13 +31,17 @@ SWEEP_BATCH = 500  # rows deleted in one transaction
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What newOrder asks for: pairs of identifier type and value, and what is optional. §7.4, RFC 9773 §5."""
+    """What newOrder asks for: pairs of identifier type and value, and what is optional. §7.4, RFC 9773 §5.
+
+    `address` is the client's IP address, which rate limits look at.
+    """
 
     identifiers: tuple[tuple[str, str], ...]
     profile: str | None = None
     not_before: datetime | None = None
     not_after: datetime | None = None
     replaces: str | None = None
+    address: str | None = None
 
 
 def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) -> OrderView:
@@ -78,6 +82,8 @@ def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) 
             ),
         )
         base.insert(connection, order)
+        if not replaced:
+            rate_limits.count_order(connection, environment, account.id, map(str, names), wish.address, now)
     view = order.view(now, authorizations)
     metrics.ORDERS_CREATED.labels(environment.name, view.status).inc()
     return view

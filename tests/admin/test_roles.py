@@ -28,6 +28,8 @@ TABLE: dict[str, set[str]] = {
     "POST /environments/{environment}/eab": OPERATORS,
     "GET /environments/{environment}/eab/{kid}": READERS,
     "DELETE /environments/{environment}/eab/{kid}": OPERATORS,
+    "GET /environments/{environment}/limits": READERS,
+    "DELETE /environments/{environment}/limits/{limit}": OPERATORS,
 }
 
 
