@@ -16,6 +16,7 @@ COMMANDS = {
     "admin": "Enroll operators, and give them certificates and tokens for the admin API.",
     "config": "Check the configuration file, or print its JSON Schema.",
     "db": "Create or migrate the tables of the database.",
+    "doctor": "Look for what is wrong with this CA, from its own host.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
     "limit": "List what was used of the rate limits, and reset it.",
