@@ -60,6 +60,12 @@ ACCOUNTS_CREATED = Counter(
     ("environment",),
     registry=REGISTRY,
 )
+RATE_LIMITED = Counter(
+    "acme_ca_rate_limited",
+    "Requests refused because of a rate limit, by the limit's setting.",
+    ("environment", "limit"),
+    registry=REGISTRY,
+)
 ORDERS_CREATED = Counter(
     "acme_ca_orders_created",
     "Orders created, by their first status: ready when all authorizations were reused.",

@@ -26,6 +26,7 @@ def new_account(asked: SignedRequest) -> Response:
         contact=message.contact,
         terms_of_service_agreed=message.terms_of_service_agreed,
         external_account_binding=message.external_account_binding,
+        address=request.remote_addr,
     )
     account, created = accounts.register(asked.ca, asked.environment, registration)
     return _response(asked.environment, account, 201 if created else 200)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 
 from acme_ca.acme.messages import Finalize, NewOrder
 from acme_ca.acme.signed import SignedRequest
@@ -26,6 +26,7 @@ def new_order(asked: SignedRequest) -> Response:
         not_before=message.not_before,
         not_after=message.not_after,
         replaces=message.replaces,
+        address=request.remote_addr,
     )
     return _response(asked.environment, orders.create(asked.ca, asked.environment, asked.account(), wish), 201)
 

@@ -15,6 +15,7 @@ from acme_ca.admin import (
     external_keys,
     openapi,
     policies,
+    rate_limits,
 )
 from acme_ca.admin.calls import Call
 from acme_ca.authority import Authority
@@ -28,6 +29,7 @@ CALLS: Sequence[Call] = (
     *policies.CALLS,
     *certificates.CALLS,
     *blocked_keys.CALLS,
+    *rate_limits.CALLS,
     *audit.CALLS,
 )
 """All calls, noun by noun."""

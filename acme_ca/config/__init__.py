@@ -1,6 +1,7 @@
 """The whole configuration file as one frozen tree; `load` names the exact place of every mistake."""
 
 from acme_ca.config.admin import AdminIssuer, AdminListener, OidcIssuer
+from acme_ca.config.limits import Limit, Limits
 from acme_ca.config.loading import json_schema, load, loads
 from acme_ca.config.mistakes import ConfigError, Location, Mistake, locate
 from acme_ca.config.tables import (
@@ -25,6 +26,8 @@ __all__ = [
     "Database",
     "Environment",
     "Issuer",
+    "Limit",
+    "Limits",
     "Listeners",
     "Location",
     "Log",

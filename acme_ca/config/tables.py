@@ -29,6 +29,7 @@ from acme_ca.config.fields import (
     is_address,
     made_by_init,
 )
+from acme_ca.config.limits import Limits
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
 from acme_ca.keys import AnyKey
 from acme_ca.paths import anchored
@@ -230,6 +231,8 @@ class Environment(Settings):
     """When an account has to wait with a name."""
     validation: Network = Network()
     """How validations reach DNS and the hosts they check."""
+    limits: Limits = Limits()
+    """How often clients may ask."""
     trust_domain: TrustDomain | None = None
     """The SPIFFE trust domain of its workloads; without one no SPIFFE IDs are issued."""
     provider: tuple[AnyProvider, ...] = ()

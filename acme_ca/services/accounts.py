@@ -28,7 +28,7 @@ from acme_ca.problems import (
     UnsupportedContact,
     UserActionRequired,
 )
-from acme_ca.services import audit
+from acme_ca.services import audit, rate_limits
 
 MAX_CONTACTS = 10
 MAX_CONTACT = 320  # characters: 64 of the local part, @, 255 of the domain
@@ -36,13 +36,17 @@ MAX_CONTACT = 320  # characters: 64 of the local part, @, 255 of the domain
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What newAccount asks for. §7.3. `url` is the URL of the request, which an external binding signs too."""
+    """What newAccount asks for. §7.3. `url` is the URL of the request, which an external binding signs too.
+
+    `address` is the client's IP address, which rate limits look at.
+    """
 
     jwk: Jwk
     url: str
     contact: tuple[str, ...] = ()
     terms_of_service_agreed: bool = False
     external_account_binding: Mapping[str, Any] | None = None
+    address: str | None = None
 
 
 def find(ca: Authority, environment: Environment, jwk: Jwk) -> Account:
@@ -189,6 +193,7 @@ def _created(
         created_at=now,
     )
     base.insert(connection, account)
+    rate_limits.count_account(connection, environment, registration.address, now)
     if environment.providers:
         adopted = adopt_waiting(connection, environment.name, account.thumbprint, account.id, now)
         for binding in adopted:

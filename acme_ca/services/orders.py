@@ -10,7 +10,7 @@ from acme_ca import clock, identifiers, metrics
 from acme_ca.authority import Authority, Bound, Environment
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
-from acme_ca.models.account import Signer, acting_account, owned
+from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, new_token, reusable
 from acme_ca.models.base import new_id
 from acme_ca.models.binding import Binding
@@ -20,7 +20,7 @@ from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
-from acme_ca.services import audit, audit_lag, pauses, refusals
+from acme_ca.services import audit, audit_lag, pauses, rate_limits, refusals
 from acme_ca.workload import WORKLOAD_CHALLENGE
 
 PAGE = 100  # orders in one answer of the orders list
@@ -31,13 +31,17 @@ SWEEP_BATCH = 500  # rows deleted in one transaction
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What newOrder asks for: pairs of identifier type and value, and what is optional. §7.4, RFC 9773 §5."""
+    """What newOrder asks for: pairs of identifier type and value, and what is optional. §7.4, RFC 9773 §5.
+
+    `address` is the client's IP address, which rate limits look at.
+    """
 
     identifiers: tuple[tuple[str, str], ...]
     profile: str | None = None
     not_before: datetime | None = None
     not_after: datetime | None = None
     replaces: str | None = None
+    address: str | None = None
 
 
 def create(ca: Authority, environment: Environment, signer: Signer, wish: Wish) -> OrderView:
@@ -60,24 +64,17 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
     if environment.settings.pause.renewals and replaces is None:
         pauses.watch_renewals(ca, environment, signer.account_id, names)
     bound, refused = _bound(ca, environment, signer, now)
-    binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
         if account.paused:
             pauses.require_none(connection, account, names, now)
-        applicant = environment.applicant(account, binding, grant, profile=wish.profile)
-        decision = (
-            environment.decide(applicant, names, grant, covered)
-            if refused is None
-            else _without_workload(environment, applicant, names, refused)
-        )
-        carries_uri = any(name.type == "uri" for name in names)
-        profile = environment.profile_for(decision, grant, wish.profile, carries_uri=carries_uri)
-        decision = environment.decide_again(decision, applicant, names, grant, covered, profile)
-        validity(environment.profiles[profile], now, decision.max_lifetime, wish.not_before, wish.not_after)
+        decision, profile = _decided(environment, account, names, bound, refused, wish, now)
         order_id = new_id()
-        wanted = _Authorizations(environment, account.id, order_id, binding, covered, now)
-        authorizations = wanted.get(connection, decision)
+        binding, covered = (bound.binding, bound.covered(names)) if bound else (None, ())
+        authorizations = _Authorizations(environment, account.id, order_id, binding, covered, now).get(
+            connection, decision
+        )
+        replaced = _replaced(connection, environment, account.id, names, replaces)
         order = Order(
             id=order_id,
             environment=environment.name,
@@ -88,15 +85,41 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
             requested_profile=wish.profile,
             not_before=wish.not_before,
             not_after=wish.not_after,
-            replaces=wish.replaces if _replaced(connection, environment, account.id, names, replaces) else None,
+            replaces=wish.replaces if replaced else None,
             created_at=now,
             expires_at=_expiry(environment, authorizations, now),
         )
         base.insert(connection, order)
         _tell(connection, environment, order)
+        if not replaced:
+            rate_limits.count_order(connection, environment, account.id, map(str, names), wish.address, now)
     view = order.view(now, authorizations)
     metrics.ORDERS_CREATED.labels(environment.name, view.status).inc()
     return view
+
+
+def _decided(
+    environment: Environment,
+    account: Account,
+    names: Sequence[Identifier],
+    bound: Bound | None,
+    refused: Problem | None,
+    wish: Wish,
+    now: datetime,
+) -> tuple[Decision, str]:
+    """Return what the order may have, and its profile; raises when it, or the validity asked for, is not to be had."""
+    binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
+    applicant = environment.applicant(account, binding, grant, profile=wish.profile)
+    decision = (
+        environment.decide(applicant, names, grant, covered)
+        if refused is None
+        else _without_workload(environment, applicant, names, refused)
+    )
+    carries_uri = any(name.type == "uri" for name in names)
+    profile = environment.profile_for(decision, grant, wish.profile, carries_uri=carries_uri)
+    decision = environment.decide_again(decision, applicant, names, grant, covered, profile)
+    validity(environment.profiles[profile], now, decision.max_lifetime, wish.not_before, wish.not_after)
+    return decision, profile
 
 
 def _expiry(environment: Environment, authorizations: Sequence[Authorization], now: datetime) -> datetime:

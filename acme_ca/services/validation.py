@@ -20,7 +20,7 @@ from acme_ca.models import base
 from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, AuthorizationStatus
 from acme_ca.problems import Contended, NotFound, Problem, ServerInternal
-from acme_ca.services import audit, pauses
+from acme_ca.services import audit, pauses, rate_limits
 
 LEASE_MARGIN = 5.0  # seconds that a claim outlives the deadline of the attempt itself
 BACKOFF_FIRST, BACKOFF_MAX = 1.0, 15.0  # seconds between attempts, doubling
@@ -53,6 +53,8 @@ def submit(
         )
         _require_offered(authorization, challenge)
         now = clock.now()
+        if authorization.is_undecided(now):
+            rate_limits.require_validations(connection, environment, signer.account_id, (str(authorization.name),), now)
         started = authorization.submit(challenge, now, now + _lease(environment), ca.processes.own)
         base.update(connection, authorization)
     if not started:
@@ -161,6 +163,10 @@ def _record(ca: Authority, claim: Claim, outcome: Evidence | Problem | Unanswere
             base.update(connection, authorization)
             if authorization.status != AuthorizationStatus.PROCESSING:
                 _audit(connection, claim, authorization)
+            if authorization.status == AuthorizationStatus.INVALID:
+                rate_limits.count_failure(
+                    connection, claim.environment, authorization.account_id, str(authorization.name), clock.now()
+                )
     except Contended:
         with ca.database.read() as connection:
             return base.get(connection, Authorization, authorization.id) or authorization

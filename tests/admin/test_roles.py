@@ -59,6 +59,8 @@ TABLE: dict[str, set[str]] = {
     "GET /blocked-keys": READERS,
     "POST /blocked-keys": OPERATORS,
     "DELETE /blocked-keys/{key}": OPERATORS,
+    "GET /environments/{environment}/limits": READERS,
+    "DELETE /environments/{environment}/limits/{limit}": OPERATORS,
 }
 
 

@@ -1,0 +1,55 @@
+"""The doctor: checks of a CA from its own host, that change nothing. docs/doctor.md."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from acme_ca.doctor import keeping, network, serving
+from acme_ca.doctor.findings import CODES as CODES
+from acme_ca.doctor.findings import Finding as Finding
+from acme_ca.doctor.findings import Host as Host
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something to look at. `what` completes "looking at …"."""
+
+    what: str
+    work: Callable[[Host], Iterator[Finding]]
+
+
+CHECKS = (
+    Check("resolvers", network.resolvers),
+    Check("validation targets", network.targets),
+    Check("the ACME listener", serving.listener),
+    Check("listeners' addresses", serving.exposure),
+    Check("keys and issuers", keeping.issuers),
+    Check("file modes", keeping.modes),
+    Check("the database", keeping.database),
+    Check("the last issuance", keeping.issued),
+    Check("lifetimes", keeping.lifetimes),
+    Check("CRLs", serving.crls),
+    Check("providers", network.providers),
+    Check("the clock", network.clocks),
+)
+
+
+def examine(check: Check, host: Host, seconds: float) -> Sequence[Finding]:
+    """Return what a check finds; one that does not end in so many seconds is left to itself."""
+    outcome: queue.SimpleQueue[Sequence[Finding]] = queue.SimpleQueue()
+    thread = threading.Thread(target=lambda: outcome.put(_attempt(check, host)), daemon=True)
+    thread.start()
+    try:
+        return outcome.get(timeout=seconds)
+    except queue.Empty:
+        return [Finding("CHK001", check.what, "no end", f"an end within {seconds:g} seconds")]
+
+
+def _attempt(check: Check, host: Host) -> Sequence[Finding]:
+    try:
+        return list(check.work(host))
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is told, and the other checks go on
+        return [Finding("CHK002", check.what, f"{type(error).__name__}: {error}", "a result")]

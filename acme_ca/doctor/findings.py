@@ -1,0 +1,208 @@
+"""What the doctor can find, code by code. docs/doctor.md has the same table, which a test compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from acme_ca.config import Config
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A kind of finding: how bad it is, what it means, and what to do."""
+
+    severity: Severity
+    meaning: str
+    fix: str
+
+
+CODES = {
+    "CFG001": Code(
+        "error", "The configuration has a mistake.", "Correct the setting; `acme-ca config check` looks again."
+    ),
+    "CHK001": Code(
+        "error", "A check did not end in its time.", "See what it waits for; give it longer with `--timeout`."
+    ),
+    "CHK002": Code(
+        "error", "A check failed by itself.", "Report it with the text that is shown: it is a defect of acme-ca."
+    ),
+    "DNS001": Code(
+        "warning",
+        "No resolver is configured.",
+        "Name resolvers in `validation.resolvers`: without them only names under localhost are found.",
+    ),
+    "DNS002": Code(
+        "error",
+        "A resolver does not answer.",
+        "Start it, open the way to it (port 53, UDP and TCP), or take it out of `validation.resolvers`.",
+    ),
+    "NET001": Code(
+        "info",
+        "Validations go to other ports than ACME says.",
+        "Nothing, if clients answer there; otherwise remove `http_port` and `tls_port`.",
+    ),
+    "NET002": Code(
+        "error",
+        "There is no route from this host to where validations go.",
+        "Give the host a route, or take the network out of `validation.allow`.",
+    ),
+    "TLS001": Code(
+        "error",
+        "The host of `external_url` does not resolve on this host.",
+        "Publish the name in DNS, or correct `external_url`.",
+    ),
+    "TLS002": Code(
+        "error",
+        "Nothing answers at `external_url`.",
+        "Start `acme-ca serve`; check `listener.acme.bind`, proxies and firewalls.",
+    ),
+    "TLS003": Code(
+        "error",
+        "The certificate at `external_url` does not verify by the CA's root.",
+        "Let TLS through to acme-ca, or renew what the proxy in front of it shows.",
+    ),
+    "TLS004": Code(
+        "warning",
+        "The chain at `external_url` is not in order, or has the root in it.",
+        "Send the leaf first, then each certificate's issuer, and no root.",
+    ),
+    "CLK001": Code(
+        "error",
+        "The clock of this host is wrong, or that of the host it was compared with.",
+        "Run a time service (chrony, systemd-timesyncd) on both.",
+    ),
+    "CLK002": Code(
+        "info", "The clock could not be compared with another host's.", "Make sure that a time service runs."
+    ),
+    "KEY001": Code(
+        "error",
+        "A key cannot be used, or does not fit its certificate.",
+        "Restore key, passphrase and certificate of the issuer; `acme-ca init` makes what is missing.",
+    ),
+    "KEY002": Code(
+        "error",
+        "A key or secret can be read or written by others on this host.",
+        "`chmod 0600` the file, and give it to the user of acme-ca.",
+    ),
+    "KEY003": Code(
+        "error", "A folder of keys or run-time files can be written by others on this host.", "`chmod go-w` the folder."
+    ),
+    "ISS001": Code(
+        "error",
+        "No issuer of an environment lives long enough for its default profile.",
+        "Put a new issuer first (docs/configuration.md, Issuers), and run `acme-ca init`.",
+    ),
+    "ISS002": Code(
+        "warning",
+        "An issuer, or something above it, ends soon.",
+        "Put a new issuer first while the old one still signs.",
+    ),
+    "CRL001": Code("error", "A CRL is past its nextUpdate.", "See in the log why the worker makes no new one."),
+    "CRL002": Code(
+        "error", "A CRL is none, or its issuer has not signed it.", "Look at what answers at the status listener's URL."
+    ),
+    "CRL003": Code(
+        "info",
+        "There is no CRL of an issuer, or the status listener does not answer.",
+        'Nothing, if no profile has `revocation = "crl"` and the server is stopped.',
+    ),
+    "POL001": Code(
+        "error",
+        "Policy grants names that the issuer's name constraints forbid.",
+        "Take the names out of the rule, or make an issuer for them.",
+    ),
+    "LIF001": Code(
+        "info",
+        "Certificates of a profile end before packaged timers of clients come again.",
+        "Let clients run as often as docs/clients.md says.",
+    ),
+    "LIF002": Code(
+        "warning",
+        "A profile is too short for cert-manager, whose certificates last an hour at least.",
+        "Offer a longer profile to cert-manager.",
+    ),
+    "LIF003": Code(
+        "warning",
+        "Names have to be proved for each renewal, as their authorizations end before it.",
+        "Make `authorization_lifetime` longer than two thirds of the lifetime of the profile.",
+    ),
+    "DBS001": Code("error", "The database does not answer.", "Start it; check `database.url` and the password."),
+    "DBS002": Code("error", "The tables of the database are not those of this version.", "Run `acme-ca db upgrade`."),
+    "DBS003": Code(
+        "error",
+        "The SQLite database is on a network file system.",
+        "Move it to a local disk, or use PostgreSQL: locks over a network lose data.",
+    ),
+    "DBS004": Code(
+        "info",
+        "Backups cannot be seen from here.",
+        "Make sure that database, keys and configuration are saved, and that a restore was tried.",
+    ),
+    "LSN001": Code(
+        "warning",
+        "A listener for operators is open to other hosts.",
+        "Bind it to a loopback address, or let a firewall say who may reach it.",
+    ),
+    "LSN002": Code(
+        "warning",
+        "The ACME listener is on a loopback address, and its clients are elsewhere.",
+        "Bind it to an address that clients reach, unless a proxy on this host passes TLS through.",
+    ),
+    "PRV001": Code(
+        "error",
+        "The keys of a provider of workload identity cannot be had.",
+        "Open the way to it; correct its URL, `ca_file` or file.",
+    ),
+    "PRV002": Code(
+        "info",
+        "The keys of a provider were read just now; how old those of the running server are is not known.",
+        "Nothing.",
+    ),
+    "ISU001": Code(
+        "info",
+        "An environment has issued no certificate lately, as far as the newest lines of the ledger tell.",
+        "Nothing, if nobody asked for one.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was found. `place` is the setting, file or URL that it is about."""
+
+    code: str
+    place: str
+    seen: str
+    expected: str
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        return CODES[self.code].severity
+
+    def document(self) -> dict[str, str]:
+        """Render as a JSON object."""
+        kind = CODES[self.code]
+        return {
+            "code": self.code,
+            "severity": kind.severity,
+            "place": self.place,
+            "seen": self.seen,
+            "expected": self.expected,
+            "fix": kind.fix,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What is looked at: the configuration, the environments that were asked about, and the time of one question."""
+
+    config: Config
+    environments: Sequence[str]
+    now: datetime
+    timeout: float

@@ -1,0 +1,177 @@
+"""What is kept: keys and their files, issuers and their time, the database, what was issued last."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from acme_ca.authority import load_issuer
+from acme_ca.config import Config, Issuer
+from acme_ca.db import Database
+from acme_ca.doctor.findings import Finding, Host
+from acme_ca.identifiers import Identifier
+from acme_ca.keys.base import KeyUnavailableError
+from acme_ca.pki import issuer as pki
+from acme_ca.pki.lint import LintError, check_within
+from acme_ca.pki.profile import BUILTIN
+from acme_ca.problems import ServiceUnavailable
+from acme_ca.secret import Secret, SecretUnavailableError
+from acme_ca.services import ledger
+
+SOON = timedelta(days=30)
+QUIET = timedelta(days=1)
+NETWORKED = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs", "lustre"}
+)
+
+
+def issuers(host: Host) -> Iterator[Finding]:
+    """Open every key, and see how long issuers live and which names they may sign."""
+    yield from _opened(host.config.service.issuer, "service.issuer", [])
+    for name in host.environments:
+        settings = host.config.environment[name]
+        found: list[pki.Issuer] = []
+        for number, configured in enumerate(settings.issuer):
+            yield from _opened(configured, f"environment.{name}.issuer[{number}]", found)
+        lifetimes = {profile: _lifetime(host.config, profile) for profile in settings.profiles}
+        default = lifetimes[settings.default_profile]
+        if found and not any(issuer.can_sign(host.now, default) for issuer in found):
+            ends = max(issuer.ends_at for issuer in found)
+            seen = f"the last one ends at {ends:%Y-%m-%d %H:%M:%S} UTC"
+            yield Finding("ISS001", f"environment.{name}", seen, f"one that lives for {default} yet")
+        for issuer in found[:1]:
+            left, needed = issuer.ends_at - host.now, max(SOON, 2 * max(lifetimes.values()))
+            if left < needed:
+                yield Finding(
+                    "ISS002", f"environment.{name}.issuer", f"{issuer.id} ends in {left}", f"at least {needed}"
+                )
+        yield from _beyond_constraints(host, name, found)
+
+
+def modes(host: Host) -> Iterator[Finding]:
+    """Look at who may read and write keys, secrets and the folders they are in."""
+    configured = [host.config.service.issuer]
+    configured += [issuer for name in host.environments for issuer in host.config.environment[name].issuer]
+    files = {issuer.key.path for issuer in configured}
+    secrets = [issuer.key.passphrase for issuer in configured]
+    secrets += [host.config.database.password] if host.config.database.password is not None else []
+    files |= {path for secret in secrets if (path := _file_of(secret)) is not None}
+    for path in sorted(files):
+        if (mode := _mode(path)) is not None and mode & (stat.S_IRWXO | stat.S_IWGRP):
+            yield Finding("KEY002", str(path), f"mode {mode:04o}", "mode 0600, or 0640 for a group of its own")
+    for folder in sorted({path.parent for path in files} | {host.config.state}):
+        if (mode := _mode(folder)) is not None and mode & (stat.S_IWOTH | stat.S_IWGRP):
+            yield Finding("KEY003", str(folder), f"mode {mode:04o}", "no write permission for others")
+
+
+def database(host: Host) -> Iterator[Finding]:
+    """See whether the database is there, current, and on a disk that can hold it."""
+    url = host.config.database.url
+    if url.startswith("sqlite:"):
+        path = Path(url.partition("///")[2])
+        if not path.exists():  # to open it would make it
+            yield Finding("DBS001", "database.url", f"{path} is not there", "the database")
+            return
+        if (kind := _file_system(path)) in NETWORKED:
+            yield Finding("DBS003", str(path), kind, "a file system of this host")
+    try:
+        with _open(host) as opened:
+            opened.require_current()
+    except (ServiceUnavailable, SecretUnavailableError) as error:
+        yield Finding("DBS001", "database.url", str(error.__cause__ or error), "an answer")
+        return
+    except RuntimeError as error:
+        yield Finding("DBS002", "database.url", str(error), "the tables of this version")
+    yield Finding("DBS004", "database.url", "nothing: backups are made from outside", "a backup that was restored once")
+
+
+def issued(host: Host) -> Iterator[Finding]:
+    """See when each environment issued its last certificate."""
+    with _open(host) as opened:
+        for name in host.environments:
+            last = ledger.last_issued_at(opened, name)
+            if last is None or host.now - last > QUIET:
+                seen = "none" if last is None else f"the last one at {last:%Y-%m-%d %H:%M:%S} UTC"
+                yield Finding("ISU001", f"environment.{name}", seen, f"one within {QUIET}")
+
+
+def lifetimes(host: Host) -> Iterator[Finding]:
+    """Compare what is offered with what clients can do."""
+    for name in host.environments:
+        settings = host.config.environment[name]
+        for profile in settings.profiles:
+            lifetime = _lifetime(host.config, profile)
+            place = f"environment.{name}.profiles: {profile}"
+            if lifetime < timedelta(hours=1):
+                yield Finding("LIF002", place, f"{lifetime}", "an hour, where cert-manager asks")
+            if lifetime < timedelta(days=2):
+                yield Finding("LIF001", place, f"{lifetime}", "2 days for timers that come twice a day")
+        default = _lifetime(host.config, settings.default_profile)
+        reuse = timedelta(seconds=settings.authorization_lifetime)
+        if timedelta() < reuse < default * 2 / 3:
+            place = f"environment.{name}.authorization_lifetime"
+            yield Finding("LIF003", place, f"{reuse}", f"more than {default * 2 / 3}, for {settings.default_profile}")
+
+
+def _opened(settings: Issuer, place: str, found: list[pki.Issuer]) -> Iterator[Finding]:
+    try:
+        found.append(load_issuer(settings, ""))
+    except (KeyUnavailableError, SecretUnavailableError, OSError, ValueError) as error:
+        yield Finding("KEY001", place, str(error), "a key that fits the certificate")
+
+
+def _beyond_constraints(host: Host, name: str, found: list[pki.Issuer]) -> Iterator[Finding]:
+    settings = host.config.environment[name]
+    wanted = {f"zones: {zone}": Identifier("dns", zone) for zone in settings.zones}
+    for rule in settings.policy:
+        for network in () if rule.deny else rule.ip:
+            wanted |= {f"policy: {network}": Identifier("ip", str(edge)) for edge in (network[0], network[-1])}
+    for workload in settings.workload:
+        for template in workload.dns:
+            known = template.replace("*", "a").split("}")[-1].lstrip("-.")  # the labels that do not depend on claims
+            wanted[f"workload {workload.name}: {template}"] = Identifier("dns", known)
+    for issuer in found:
+        for place, identifier in wanted.items():
+            try:
+                check_within([identifier], issuer.certificate)
+            except LintError as error:
+                yield Finding("POL001", f"environment.{name}.{place}", str(error), f"a name that {issuer.id} may sign")
+
+
+def _lifetime(config: Config, profile: str) -> timedelta:
+    return timedelta(seconds={**BUILTIN, **config.profile}[profile].lifetime)
+
+
+@contextmanager
+def _open(host: Host) -> Iterator[Database]:
+    opened = Database(host.config.database.url, host.config.database.reveal_password())
+    try:
+        yield opened
+    finally:
+        opened.dispose()
+
+
+def _file_of(secret: Secret) -> Path | None:
+    return Path(secret.name) if secret.source == "file" else None
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+
+
+def _file_system(path: Path) -> str:
+    """Return the kind of file system that a path is on, from the kernel's table of mounts; the nearest mount counts."""
+    real, best, kind = os.path.realpath(path), "", ""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, mount, found, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ")
+        if (real == mount or real.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
+            best, kind = mount, found
+    return kind
