@@ -59,10 +59,10 @@ def test_large_set_is_revoked_in_batches(ca: RunningCa) -> None:
     assert (done.status, done.revoked, done.skipped) == ("finished", 620, 0)
     assert ledger.revoked(ca.authority.database) == wanted
     assert revocations.resume(ca.authority) == 0
-    events = rows.select(ca.authority.database, "SELECT event, details FROM audit_events ORDER BY id")
+    events = rows.select(ca.authority.database, "SELECT event, actor FROM audit_events ORDER BY id")
     counted = [event.event for event in events if event.event.startswith(("revocation.", "certificate."))]
     assert counted == ["revocation.started", *["certificate.revoked"] * 620, "revocation.finished"]
-    assert all(BY in str(event.details) for event in events if event.event == "certificate.revoked")
+    assert all(event.actor == BY for event in events if event.event == "certificate.revoked")
     again = revocations.start(ca.authority, BELOW, 4, by=BY, expected=Expected(total=0))
     assert (again.status, again.revoked) == ("finished", 0)
     page = revocations.page(ca.authority, "test", limit=1)
