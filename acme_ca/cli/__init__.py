@@ -19,6 +19,7 @@ COMMANDS = {
     "db": "Create or migrate the tables of the database.",
     "doctor": "Look for what is wrong with this CA, from its own host.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",
+    "explain": "Tell what became of an order, a certificate or a name, and why.",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
     "limit": "List what was used of the rate limits, and reset it.",
     "policy": "Check and try rules; show, apply and bring back the policy of an environment.",
