@@ -38,6 +38,13 @@ def _aware(moment: datetime) -> datetime:
 Time = Annotated[datetime, AfterValidator(_aware), PlainSerializer(rfc3339, return_type=str, when_used="json")]
 """A time with its zone; answers have it in UTC. RFC 3339."""
 
+Instant = Annotated[
+    datetime,
+    AfterValidator(_aware),
+    PlainSerializer(lambda moment: moment.isoformat(), return_type=str, when_used="json"),
+]
+"""A time that is given back as it was answered: to the microsecond, where `Time` has whole seconds."""
+
 
 class Model(BaseModel):
     """What goes over the wire: nothing unknown, nothing of another type. Docstrings become the documentation."""

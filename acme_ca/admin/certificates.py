@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field
 
-from acme_ca.admin.calls import Answered, Asked, Call, Model, Page, Paged, Time
+from acme_ca.admin.calls import Answered, Asked, Call, Instant, Model, Page, Paged, Time
 from acme_ca.admin.selections import (
     CertificateView,
     Expectation,
@@ -79,7 +79,7 @@ class ActView(Model):
     selection: dict[str, Any]
     total: int
     """How many certificates are concerned: those that were valid at `as_of`."""
-    as_of: Time
+    as_of: Instant
     digest: str | None = None
     """Which ones they are, told by a dry run: to be given back with `as_of`."""
     status: str

@@ -15,6 +15,7 @@ EXIT_CODES = "Exit codes: 0 done; 1 refused, or mistakes found; 2 wrong usage."
 COMMANDS = {
     "admin": "Enroll operators, and give them certificates and tokens for the admin API.",
     "audit": "Show, search, export and verify the audit trail.",
+    "cert": "Search, show, revoke and replace certificates; block keys.",
     "config": "Check the configuration file, or print its JSON Schema.",
     "db": "Create or migrate the tables of the database.",
     "doctor": "Look for what is wrong with this CA, from its own host.",

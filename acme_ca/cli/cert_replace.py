@@ -1,0 +1,132 @@
+"""`acme-ca cert replace|replacements|cancel-replacement`: a fleet renews through renewal information. RFC 9773 §4.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from acme_ca.cli.client import Api, api_options, at
+from acme_ca.cli.options import SETTINGS, counted, json_option, print_json
+from acme_ca.cli.selectors import (
+    count,
+    dry_run_option,
+    environment_option,
+    everything_option,
+    expect_option,
+    require_selection,
+    selector_options,
+    start,
+    watch,
+    yes_option,
+)
+from acme_ca.cli.tables import print_table
+from acme_ca.services.replacements import MAX_SPREAD
+
+COLUMNS = {
+    "id": "id",
+    "status": "status",
+    "replaced": "replaced",
+    "remaining": "remaining",
+    "total": "of",
+    "spread": "seconds",
+    "ordered_by": "by",
+    "as_of": "begun",
+}
+MINUTES = click.FloatRange(0, MAX_SPREAD / 60)
+
+
+@click.command(**SETTINGS)
+@api_options
+@environment_option
+@selector_options
+@everything_option
+@click.option("--minutes", type=MINUTES, default=60, show_default=True, help="Within which all have their turn.")
+@click.option("--explanation-url", help="A page that says why; clients show its URL.")
+@expect_option
+@dry_run_option
+@yes_option
+@click.option("--wait", is_flag=True, help="Show how far it is until none remains.")
+@json_option
+def replace(  # noqa: PLR0913 - the command's options
+    api: Api,
+    *,
+    environment: str,
+    selection: dict[str, str],
+    everything: bool,
+    minutes: float,
+    explanation_url: str | None,
+    expect: int | None,
+    dry_run: bool,
+    yes: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Have the valid certificates that fit all selectors replaced by their clients. They stay valid."""
+    require_selection(selection, everything=everything)
+    path = at("environments", environment, "replacements")
+    body = {"selection": selection, "spread": round(minutes * 60), "explanation_url": explanation_url}
+    preview = count(api, path, body, expect)
+    what = f"{counted(preview['total'], 'valid certificate')} of environment {environment}"
+    if dry_run:
+        _print(preview, f"{what} would be replaced within {minutes:g} minutes.", as_json=as_json)
+        return
+    if not yes:
+        click.confirm(f"Have {what} replaced within {minutes:g} minutes?", abort=True, err=True)
+    done = start(api, path, body, preview)
+    if wait:
+        done = watch(api, f"{path}{at(done['id'])}", done, _settled)
+    _print(done, _text(done), as_json=as_json)
+
+
+@click.command(**SETTINGS)
+@api_options
+@environment_option
+@click.argument("number", metavar="[ID]", required=False)
+@json_option
+def replacements(api: Api, environment: str, number: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
+    """List the mass replacements, the newest first; or show how far one is."""
+    path = at("environments", environment, "replacements")
+    if number is not None:
+        found = api.get(f"{path}{at(number)}")
+        _print(found, _text(found), as_json=as_json)
+        return
+    rows = list(api.pages(path))
+    if as_json:
+        print_json(rows)
+        return
+    lines = [tuple(row[name] for name in COLUMNS) for row in rows]
+    print_table(tuple(COLUMNS.values()), lines, f"There are no replacements in environment {environment}.")
+
+
+@click.command("cancel-replacement", **SETTINGS)
+@api_options
+@environment_option
+@click.argument("number", metavar="ID")
+@json_option
+def cancel_replacement(api: Api, environment: str, number: str, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
+    """End a replacement before it is done: its certificates have their usual windows again."""
+    done = api.call("DELETE", at("environments", environment, "replacements", number)).document
+    _print(done, _text(done), as_json=as_json)
+
+
+COMMANDS = (replace, replacements, cancel_replacement)
+
+
+def _settled(act: Mapping[str, Any]) -> int:
+    return int(act["total"]) - int(act["remaining"])
+
+
+def _text(act: Mapping[str, Any]) -> str:
+    return (
+        f"Replacement {act['id']} is {act['status']}: {act['replaced']} of {act['total']} replaced, "
+        f"{act['remaining']} remain."
+    )
+
+
+def _print(document: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(text)
