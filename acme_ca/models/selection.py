@@ -93,8 +93,8 @@ class Selection:
             environment=environment,
             name=None if name is None else _name(name),
             below=None if below is None else _domain(below),
-            serial=None if serial is None else _digits(serial, _SERIAL, "serial").zfill(34),
-            key_sha256=None if key_sha256 is None else _digits(key_sha256, _SHA256, "key_sha256"),
+            serial=None if serial is None else serial_of(serial),
+            key_sha256=None if key_sha256 is None else key_sha256_of(key_sha256),
             since=None if since is None else _aware(since, "since"),
             until=None if until is None else _aware(until, "until"),
             **others,
@@ -239,6 +239,16 @@ def standing_at(moment: datetime) -> ColumnElement[bool]:
     """Return the condition that a certificate was valid at a moment: claimed before, neither expired nor revoked."""
     unrevoked = CERTIFICATES.c.revoked_at.is_(None) | (CERTIFICATES.c.revoked_at > moment)
     return and_(CERTIFICATES.c.id < first_id(moment), CERTIFICATES.c.not_after > moment, unrevoked)
+
+
+def serial_of(text: str) -> str:
+    """Return the serial that a person wrote in hexadecimal, colons or not, as the ledger has it; raises Malformed."""
+    return _digits(text, _SERIAL, "serial").zfill(34)
+
+
+def key_sha256_of(text: str) -> str:
+    """Return the SHA-256 of a key that a person wrote in hexadecimal, colons or not; raises Malformed."""
+    return _digits(text, _SHA256, "key_sha256")
 
 
 def _name(text: str) -> str:

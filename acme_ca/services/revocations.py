@@ -1,17 +1,13 @@
 """Revocation at an operator's wish: of all the valid certificates of a selection, however many there are.
 
-`preview` counts first. `start` writes down what is to be done, on condition that it is what was counted; the work is
-done in batches, each of which is one transaction with the progress in it. Whoever goes on, the process that started it
-or the worker, goes on behind the last batch; killed in the middle, a batch never happened.
+`selecting.preview` counts first. `start` writes down what is to be done, on condition that it is what was counted; the
+work is done in batches, each of which is one transaction with the progress in it. Whoever goes on, the process that
+started it or the worker, goes on behind the last batch; killed in the middle, a batch never happened.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -24,41 +20,14 @@ from acme_ca.models import revocation as models
 from acme_ca.models.certificate import CERTIFICATES, Certificate
 from acme_ca.models.revocation import Revocation, RevocationStatus
 from acme_ca.models.selection import Selection, standing_at
-from acme_ca.problems import BadRevocationReason, Conflict, Contended, Malformed, NotFound
+from acme_ca.problems import BadRevocationReason, Contended, NotFound
 from acme_ca.services import audit, revocation
 from acme_ca.services.certificates import check_page, require_environment
 from acme_ca.services.revocation import OPERATOR_REASONS
+from acme_ca.services.selecting import ANY_ONE, Expected, Preview, expect
 
 BATCH = 100  # certificates in one transaction
-COUNTED = 500  # ids read at a time
 AT_ONCE = 5  # batches that the one who asks waits for; the worker does the others
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What an operator expects a selection to be: so many certificates, or just those that a preview counted."""
-
-    total: int | None = None
-    as_of: datetime | None = None
-    digest: str | None = None
-
-
-ANY_ONE = Expected()
-"""What to expect of a selection of which nothing is said: that it has one certificate at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """How many certificates a selection had at a moment; `digest` (SHA-256, hexadecimal) is of which ones."""
-
-    total: int
-    as_of: datetime
-    digest: str
-
-    @property
-    def expected(self) -> Expected:
-        """What to expect of the same selection: just these certificates."""
-        return Expected(self.total, self.as_of, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +36,6 @@ class Page:
 
     revocations: tuple[Revocation, ...]
     after: str | None
-
-
-def preview(ca: Authority, selection: Selection, *, as_of: datetime | None = None) -> Preview:
-    """Count the certificates of a selection that were valid at a moment: now, unless a preview is to be repeated."""
-    require_environment(ca, selection.environment)
-    moment = _moment(as_of)
-    digest = hashlib.sha256(json.dumps([selection.document(), moment.isoformat()], sort_keys=True).encode())
-    total = 0
-    for ids in _pages(ca, selection, moment):
-        digest.update("".join(ids).encode())
-        total += len(ids)
-    return Preview(total, moment, digest.hexdigest())
 
 
 def start(
@@ -156,42 +113,6 @@ def check_reason(reason: int) -> None:
     if reason not in OPERATOR_REASONS:
         known = ", ".join(f"{code} ({name})" for code, name in OPERATOR_REASONS.items())
         raise BadRevocationReason(f"reason: {reason} cannot be given by an operator; expected {known}")
-
-
-def expect(ca: Authority, selection: Selection, expected: Expected) -> Preview:
-    """Count a selection; raises Conflict unless it is what an operator expects."""
-    if expected.digest is not None and expected.as_of is None:
-        raise Malformed("as_of: a digest is of a moment; give the as_of of the preview too")
-    found = preview(ca, selection, as_of=expected.as_of)
-    if expected.total is not None and expected.total != found.total:
-        raise Conflict(f"expect: the selection has {found.total} valid certificates, not {expected.total}; look again")
-    if expected.digest is not None and expected.digest != found.digest:
-        raise Conflict("digest: the selection is not what the preview counted; look again")
-    if expected.total is None and expected.digest is None and found.total > 1:
-        raise Conflict(f"expect: the selection has {found.total} valid certificates; say so to go on")
-    return found
-
-
-def _pages(ca: Authority, selection: Selection, moment: datetime) -> Iterator[Sequence[str]]:
-    """Yield the ids of the certificates, the newest first, with no transaction open in between."""
-    ids: Sequence[str] = ()
-    before = None
-    while before is None or len(ids) == COUNTED:
-        with ca.database.read() as connection:
-            ids = connection.scalars(selection.ids(standing_at(moment), before=before).limit(COUNTED)).all()
-        if not ids:
-            break
-        yield ids
-        before = ids[-1]
-
-
-def _moment(as_of: datetime | None) -> datetime:
-    now = clock.now()
-    if as_of is None:
-        return now
-    if as_of.tzinfo is None or as_of > now:
-        raise Malformed("as_of: expected the time of a preview, with its zone; it cannot be in the future")
-    return as_of.astimezone(now.tzinfo)
 
 
 def _do_batch(ca: Authority, revocation_id: str) -> int:

@@ -13,7 +13,7 @@ from acme_ca import clock, metrics
 from acme_ca.models.selection import Selection
 from acme_ca.problems import Conflict, Malformed, NotFound
 from acme_ca.services import replacements
-from acme_ca.services.revocations import Expected
+from acme_ca.services.selecting import Expected
 from tests.support import ari, rows
 from tests.support import ledger_lines as ledger
 from tests.support.acme_client import AcmeClient, body_of, certificates

@@ -17,8 +17,8 @@ from acme_ca import clock
 from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
 from acme_ca.problems import BadRevocationReason, Conflict, Malformed, NotFound
-from acme_ca.services import blocked_keys, revocations
-from acme_ca.services.revocations import Expected
+from acme_ca.services import blocked_keys, revocations, selecting
+from acme_ca.services.selecting import Expected
 from tests.support import ledger_lines as ledger
 from tests.support import rows
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
@@ -41,13 +41,13 @@ def put_many(ca: RunningCa, count: int) -> set[str]:
 
 def test_preview_counts_and_changes_nothing(ca: RunningCa) -> None:
     put_many(ca, 7)
-    found = revocations.preview(ca.authority, BELOW)
+    found = selecting.preview(ca.authority, BELOW)
     assert found.total == 7
     assert ledger.revoked(ca.authority.database) == set()
-    assert revocations.preview(ca.authority, BELOW, as_of=found.as_of) == found
+    assert selecting.preview(ca.authority, BELOW, as_of=found.as_of) == found
     put_many(ca, 1)
-    assert revocations.preview(ca.authority, BELOW, as_of=found.as_of) == found, "as it was then"
-    assert revocations.preview(ca.authority, BELOW).total == 8
+    assert selecting.preview(ca.authority, BELOW, as_of=found.as_of) == found, "as it was then"
+    assert selecting.preview(ca.authority, BELOW).total == 8
 
 
 def test_large_set_is_revoked_in_batches(ca: RunningCa) -> None:
@@ -72,16 +72,16 @@ def test_large_set_is_revoked_in_batches(ca: RunningCa) -> None:
 
 def test_only_what_is_expected_is_done(ca: RunningCa) -> None:
     put_many(ca, 3)
-    before = revocations.preview(ca.authority, BELOW)
+    before = selecting.preview(ca.authority, BELOW)
     for expected in (Expected(), Expected(total=2), Expected(total=4), Expected(as_of=before.as_of, digest="0" * 64)):
         with pytest.raises(Conflict):
             revocations.start(ca.authority, BELOW, 4, by=BY, expected=expected)
     with pytest.raises(Malformed, match="as_of"):
         revocations.start(ca.authority, BELOW, 4, by=BY, expected=Expected(digest=before.digest))
     with pytest.raises(Malformed, match="as_of"):
-        revocations.preview(ca.authority, BELOW, as_of=clock.now() + timedelta(hours=1))
+        selecting.preview(ca.authority, BELOW, as_of=clock.now() + timedelta(hours=1))
     with pytest.raises(NotFound):
-        revocations.preview(ca.authority, Selection.of("elsewhere"))
+        selecting.preview(ca.authority, Selection.of("elsewhere"))
     assert ledger.revoked(ca.authority.database) == set()
     later = put_many(ca, 2)
     done = revocations.start(ca.authority, BELOW, 4, by=BY, expected=before.expected)
@@ -106,7 +106,7 @@ def test_other_reasons_are_refused(ca: RunningCa, reason: int) -> None:
 
 def test_what_expired_or_was_revoked_meanwhile_is_skipped(ca: RunningCa) -> None:
     wanted = sorted(put_many(ca, 4))
-    found = revocations.preview(ca.authority, BELOW)
+    found = selecting.preview(ca.authority, BELOW)
     rows.change(
         ca.authority.database,
         "UPDATE certificates SET not_after = :then WHERE id = :id",
@@ -166,7 +166,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
 ) -> None:
     wanted = put_many(ca, 350)
     with ca.authority.database.write() as connection:
-        found = revocations.preview(ca.authority, BELOW)
+        found = selecting.preview(ca.authority, BELOW)
         started = revocations.begin(connection, BELOW, 4, found, by=BY)
     for died_at, kept in ((150, 100), (120, 200)):
         command = [sys.executable, "-c", CRASHING, str(service_folder), database_url, str(tmp_path / "s"), str(died_at)]
@@ -238,7 +238,7 @@ def test_nothing_outside_the_selection_is_ever_touched(
     ledger.put(ca.authority.database, *lines)
     selection = Selection.of("test", **how)  # type: ignore[arg-type]  # names of text fields
     wanted = {one.id for one in lines if selection.matches(one)}
-    found = revocations.preview(ca.authority, selection)
+    found = selecting.preview(ca.authority, selection)
     assert found.total == len(wanted)
     revocations.start(ca.authority, selection, 0, by=BY, expected=found.expected)
     assert ledger.revoked(ca.authority.database) == wanted
