@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Index, select
 
 from acme_ca.models import base
-from acme_ca.models.base import Record, new_id, partial_index, table_of
+from acme_ca.models.base import Record, first_id, new_id, partial_index, table_of
+from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
 
 
@@ -47,6 +48,11 @@ class Revocation(Record):
         """Return the selection."""
         return Selection.load(self.selection)
 
+    def will_reach(self, line: Certificate) -> bool:
+        """Whether it will come to a certificate that is valid now."""
+        is_ahead = line.id < first_id(self.as_of) and (self.after is None or line.id < self.after)
+        return is_ahead and self.status == RevocationStatus.RUNNING and self.selected().matches(line)
+
     def advance(self, after: str, revoked: int, skipped: int) -> None:
         """Count a batch whose last certificate is `after`."""
         self.after = after
@@ -68,6 +74,13 @@ def running_ids(connection: Connection) -> list[str]:
     """Return the ids of revocations that are not finished, the oldest first."""
     running = select(REVOCATIONS.c.id).where(REVOCATIONS.c.finished_at.is_(None)).order_by(REVOCATIONS.c.id)
     return list(connection.scalars(running))
+
+
+def running(connection: Connection, environment: str) -> list[Revocation]:
+    """Return an environment's revocations that are not finished: few, and mostly none."""
+    columns = REVOCATIONS.c
+    statement = base.select(Revocation, columns.finished_at.is_(None), columns.environment == environment)
+    return base.find(connection, Revocation, statement)
 
 
 def newest(connection: Connection, environment: str, *, before: str | None, limit: int) -> list[Revocation]:

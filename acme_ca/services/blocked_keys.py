@@ -19,9 +19,7 @@ from acme_ca.models.selection import key_sha256_of
 from acme_ca.problems import Conflict, Malformed, NotFound
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit
-
-EVERYWHERE = "*"
-"""The environment of audit events that are about all of them."""
+from acme_ca.services.revocation import EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ started it or the worker, goes on behind the last batch; killed in the middle, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -21,10 +21,10 @@ from acme_ca.models.certificate import CERTIFICATES, Certificate
 from acme_ca.models.revocation import Revocation, RevocationStatus
 from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import BadRevocationReason, Contended, NotFound
-from acme_ca.services import audit, revocation
+from acme_ca.services import revocation
 from acme_ca.services.certificates import check_page, require_environment
-from acme_ca.services.revocation import OPERATOR_REASONS
-from acme_ca.services.selecting import ANY_ONE, Expected, Preview, expect
+from acme_ca.services.revocation import KEY_COMPROMISE, OPERATOR_REASONS
+from acme_ca.services.selecting import ANY_ONE, Expected, expect
 
 BATCH = 100  # certificates in one transaction
 AT_ONCE = 5  # batches that the one who asks waits for; the worker does the others
@@ -54,27 +54,13 @@ def start(
     check_reason(reason)
     found = expect(ca, selection, expected)
     with ca.database.write(durable=True) as connection:
-        started = begin(connection, selection, reason, found, by=by)
+        started = revocation.begin(
+            connection, selection, reason, total=found.total, as_of=found.as_of, by=by, digest=found.digest
+        )
     for _ in range(AT_ONCE):
         if _do_batch(ca, started.id) < BATCH:
             break
     return get(ca, started.id)
-
-
-def begin(connection: Connection, selection: Selection, reason: int, found: Preview, *, by: str) -> Revocation:
-    """Write down a revocation in the caller's transaction; the worker does it."""
-    started = Revocation(
-        environment=selection.environment,
-        selection=selection.document(),
-        reason=reason,
-        as_of=found.as_of,
-        total=found.total,
-        ordered_by=by,
-        created_at=clock.now(),
-    )
-    base.insert(connection, started)
-    _audit(connection, started, "revocation.started", total=started.total, digest=found.digest)
-    return started
 
 
 def get(ca: Authority, revocation_id: str) -> Revocation:
@@ -124,34 +110,31 @@ def _do_batch(ca: Authority, revocation_id: str) -> int:
                 return 0
             lines = _next_lines(connection, work)
             now = clock.now()
-            standing = [line for line in lines if line.revoked_at is None and line.not_after > now]
-            for line in standing:
-                revocation.record(connection, line, work.reason, now, by=work.ordered_by, revocation=work.id)
+            revoked = sum([_revoke(connection, work, line, now) for line in lines])
             if lines:
-                work.advance(lines[-1].id, len(standing), len(lines) - len(standing))
+                work.advance(lines[-1].id, revoked, len(lines) - revoked)
             if len(lines) < BATCH:
                 work.finish(now)
-                _audit(connection, work, "revocation.finished", revoked=work.revoked, skipped=work.skipped)
+                revocation.record_progress(
+                    connection, work, "revocation.finished", revoked=work.revoked, skipped=work.skipped
+                )
             base.update(connection, work)
     except AlreadyThereError as error:  # the same key was reported at the same moment, of another certificate
         raise Contended from error
-    metrics.CERTIFICATES_REVOKED.labels(work.environment, OPERATOR_REASONS[work.reason]).inc(len(standing))
+    metrics.CERTIFICATES_REVOKED.labels(work.environment, OPERATOR_REASONS[work.reason]).inc(revoked)
     return len(lines)
+
+
+def _revoke(connection: Connection, work: Revocation, line: Certificate, now: datetime) -> bool:
+    """Revoke a certificate unless it is over; return whether it was."""
+    if line.revoked_at is None and line.not_after > now:
+        revocation.record(connection, line, work.reason, now, by=work.ordered_by, revocation=work.id)
+        return True
+    if work.reason == KEY_COMPROMISE:  # its key is in other hands all the same
+        revocation.compromised(connection, line, now, by=work.ordered_by)
+    return False
 
 
 def _next_lines(connection: Connection, work: Revocation) -> list[Certificate]:
     statement = work.selected().lines(standing_at(work.as_of), before=work.after).limit(BATCH)
     return base.find(connection, Certificate, statement.with_for_update(of=CERTIFICATES))
-
-
-def _audit(connection: Connection, work: Revocation, event: str, **details: Any) -> None:  # noqa: ANN401 - whatever JSON carries
-    audit.record(
-        connection,
-        work.environment,
-        event,
-        work.id,
-        selection=work.selection,
-        reason=OPERATOR_REASONS[work.reason],
-        by=work.ordered_by,
-        **details,
-    )

@@ -17,7 +17,7 @@ from acme_ca import clock
 from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
 from acme_ca.problems import BadRevocationReason, Conflict, Malformed, NotFound
-from acme_ca.services import blocked_keys, revocations, selecting
+from acme_ca.services import blocked_keys, revocation, revocations, selecting
 from acme_ca.services.selecting import Expected
 from tests.support import ledger_lines as ledger
 from tests.support import rows
@@ -140,6 +140,28 @@ def test_compromised_key_is_blocked_everywhere(ca: RunningCa, website: WebServer
     assert body_of(client.finalize(order, make_csr(names, key)))["status"] == "valid"
 
 
+def test_compromised_keys_of_many_begin_no_further_revocation_unless_others_have_them(ca: RunningCa) -> None:
+    key, other = b"x" * 32, b"y" * 32
+    lines = [line((f"dns:n{number}.x.test.localhost",), key_sha256=key) for number in range(90)]
+    ended = line(("dns:n.x.test.localhost",), key_sha256=other)
+    elsewhere = line(("dns:n.y.test.localhost",), key_sha256=other)
+    ledger.put(ca.authority.database, *lines, ended, elsewhere)
+    found = selecting.preview(ca.authority, BELOW)
+    rows.change(
+        ca.authority.database,
+        "UPDATE certificates SET not_after = :then WHERE id = :id",
+        id=ended.id,
+        then=rows.hours_ago(0),
+    )
+    done = revocations.start(ca.authority, BELOW, 1, by=BY, expected=found.expected)
+    assert (done.status, done.revoked, done.skipped) == ("finished", 90, 1)
+    begun = revocations.page(ca.authority, "test").revocations
+    assert [(one.total, one.id == done.id) for one in begun] == [(1, False), (91, True)]
+    revocations.resume(ca.authority)
+    assert ledger.revoked(ca.authority.database) == {one.id for one in (*lines, elsewhere)}
+    assert len(blocked_keys.page(ca.authority).keys) == 2
+
+
 CRASHING = """
 import os, sys
 from pathlib import Path
@@ -167,7 +189,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
     wanted = put_many(ca, 350)
     with ca.authority.database.write() as connection:
         found = selecting.preview(ca.authority, BELOW)
-        started = revocations.begin(connection, BELOW, 4, found, by=BY)
+        started = revocation.begin(connection, BELOW, 4, total=found.total, as_of=found.as_of, by=BY)
     for died_at, kept in ((150, 100), (120, 200)):
         command = [sys.executable, "-c", CRASHING, str(service_folder), database_url, str(tmp_path / "s"), str(died_at)]
         assert subprocess.run(command, check=False, timeout=60).returncode == -9
