@@ -27,7 +27,8 @@ class Revocation(Record):
     """The revocation of the certificates of a selection that were valid at `as_of`: `total` of them.
 
     The newest comes first; those from `after` on are done. `skipped` are those that expired, or that somebody else
-    revoked, in the meantime. `reason` is a code of RFC 5280 §5.3.1.
+    revoked, in the meantime, and those that were being signed: they are abandoned. `reason` is a code of
+    RFC 5280 §5.3.1.
     """
 
     id: str = field(default_factory=new_id)

@@ -27,6 +27,7 @@ from acme_ca.problems import Malformed
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ISSUED = CERTIFICATES.c.status == literal_column(f"'{CertificateStatus.ISSUED.value}'")
+_NOT_ABANDONED = CERTIFICATES.c.status != literal_column(f"'{CertificateStatus.ABANDONED.value}'")
 
 
 class _Hidden(ColumnElement[Any]):
@@ -138,17 +139,24 @@ class Selection:
             and (self.until is None or line.id < first_id(self.until))
         )
 
-    def ids(self, *conditions: ColumnElement[bool], before: str | None = None) -> Select[str]:
-        """Return the statement for the ids of issued certificates, the newest first; only those `before` an id."""
-        return self._walk(select(self._order), conditions, before)
+    def ids(
+        self, *conditions: ColumnElement[bool], before: str | None = None, with_claimed: bool = False
+    ) -> Select[str]:
+        """Return the statement for the ids of issued certificates, the newest first; only those `before` an id.
 
-    def lines(self, *conditions: ColumnElement[bool], before: str | None = None) -> Select[Any]:
+        `with_claimed` are those too that are being signed now.
+        """
+        return self._walk(select(self._order), conditions, before, with_claimed=with_claimed)
+
+    def lines(
+        self, *conditions: ColumnElement[bool], before: str | None = None, with_claimed: bool = False
+    ) -> Select[Any]:
         """Return the statement for ledger lines of issued certificates, as `ids` for their ids."""
-        return self._walk(select(CERTIFICATES), conditions, before)
+        return self._walk(select(CERTIFICATES), conditions, before, with_claimed=with_claimed)
 
-    def count(self, *conditions: ColumnElement[bool]) -> Select[int]:
-        """Return the statement for how many issued certificates there are."""
-        return self._walk(select(func.count()), conditions, None, in_order=False)
+    def count(self, *conditions: ColumnElement[bool], with_claimed: bool = False) -> Select[int]:
+        """Return the statement for how many issued certificates there are; `with_claimed` as in `ids`."""
+        return self._walk(select(func.count()), conditions, None, in_order=False, with_claimed=with_claimed)
 
     def _has_name(self, line: Certificate) -> bool:
         if self.name is not None and self.name not in line.names:
@@ -194,6 +202,7 @@ class Selection:
         before: str | None,
         *,
         in_order: bool = True,
+        with_claimed: bool,
     ) -> Select[Any]:
         order, driving = self._order, self._driving_term
         if driving is None:
@@ -206,7 +215,8 @@ class Selection:
         bounds = [order >= first_id(self.since)] if self.since is not None else []
         bounds += [order < first_id(self.until)] if self.until is not None else []
         bounds += [order < before] if before is not None else []
-        statement = statement.where(_ISSUED, *self._column_conditions(), *bounds, *conditions)
+        status = _NOT_ABANDONED if with_claimed else _ISSUED
+        statement = statement.where(status, *self._column_conditions(), *bounds, *conditions)
         statement = statement.where(*(self._has_term(term) for term in self._terms if term != driving))
         return statement.order_by(order.desc()) if in_order else statement
 

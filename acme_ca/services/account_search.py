@@ -19,7 +19,7 @@ from acme_ca.models.pause import PAUSES, Pause
 from acme_ca.models.revocation import Revocation
 from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import Malformed, NotFound
-from acme_ca.services import audit, revocations, selecting
+from acme_ca.services import audit, revocations
 from acme_ca.services.certificates import check_page, require_environment
 
 MAX_NOTE = 2000  # characters
@@ -122,8 +122,7 @@ def end(
             audit.record(connection, environment, "account.revoked", account.id, account_id=account.id, by=by)
     if revoke is None:
         return account, None
-    found = selecting.preview(ca, selection)  # nothing is added to it: the account is over
-    return account, revocations.start(ca, selection, revoke, by=by, expected=found.expected)
+    return account, revocations.start(ca, selection, revoke, by=by, expected=None)
 
 
 def _account(connection: Connection, environment: str, account_id: str, *, lock: bool = False) -> Account:

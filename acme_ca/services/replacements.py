@@ -144,6 +144,7 @@ def _counts(connection: Connection, one: Replacement, now: datetime) -> tuple[in
         columns.not_after > now,
         columns.revoked_at.is_(None),
         columns.replaced_by.is_(None),
+        with_claimed=True,  # a moment later they are issued
     )
     return connection.scalar(replaced) or 0, connection.scalar(remaining) or 0
 

@@ -188,11 +188,11 @@ def record_progress(connection: Connection, work: Revocation, event: str, **deta
 def _revoke_others(connection: Connection, selection: Selection, now: datetime, *, by: str) -> None:
     """Begin to revoke the certificates of a compromised key, unless what is going on will come to all of them."""
     as_of = now + SETTLING
-    others = base.find(connection, Certificate, selection.lines(standing_at(as_of)).limit(OTHERS))
+    others = base.find(connection, Certificate, selection.lines(standing_at(as_of), with_claimed=True).limit(OTHERS))
     running = models.running(connection, selection.environment)
     if len(others) < OTHERS and all(any(work.will_reach(line) for work in running) for line in others):
         return
-    total = connection.scalar(selection.count(standing_at(as_of))) or 0
+    total = connection.scalar(selection.count(standing_at(as_of), with_claimed=True)) or 0
     begin(connection, selection, KEY_COMPROMISE, total=total, as_of=as_of, by=by)
 
 

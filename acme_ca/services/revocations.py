@@ -17,11 +17,11 @@ from acme_ca.authority import Authority
 from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
 from acme_ca.models import revocation as models
-from acme_ca.models.certificate import CERTIFICATES, Certificate
+from acme_ca.models.certificate import CERTIFICATES, Certificate, CertificateStatus
 from acme_ca.models.revocation import Revocation, RevocationStatus
 from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import BadRevocationReason, Contended, NotFound
-from acme_ca.services import revocation
+from acme_ca.services import issuance, revocation
 from acme_ca.services.certificates import check_page, require_environment
 from acme_ca.services.revocation import KEY_COMPROMISE, OPERATOR_REASONS
 from acme_ca.services.selecting import ANY_ONE, Expected, expect
@@ -44,12 +44,13 @@ def start(
     reason: int,
     *,
     by: str,
-    expected: Expected = ANY_ONE,
+    expected: Expected | None = ANY_ONE,
 ) -> Revocation:
     """Revoke the valid certificates of a selection; return how far it came at once: a few hundred, the worker goes on.
 
     More than one certificate takes an expectation: how many they are, or the digest and moment of a preview. Raises
-    Conflict when it is another number or others, BadRevocationReason, and NotFound for an unknown environment.
+    Conflict when it is another number or others, which None never is, BadRevocationReason, and NotFound for an unknown
+    environment.
     """
     check_reason(reason)
     found = expect(ca, selection, expected)
@@ -126,8 +127,10 @@ def _do_batch(ca: Authority, revocation_id: str) -> int:
 
 
 def _revoke(connection: Connection, work: Revocation, line: Certificate, now: datetime) -> bool:
-    """Revoke a certificate unless it is over; return whether it was."""
-    if line.revoked_at is None and line.not_after > now:
+    """Revoke a certificate unless it is over; return whether it was. One that is being signed is never recorded."""
+    if line.status == CertificateStatus.CLAIMED:
+        issuance.abandon(connection, line, by=work.ordered_by, revocation=work.id)
+    elif line.revoked_at is None and line.not_after > now:
         revocation.record(connection, line, work.reason, now, by=work.ordered_by, revocation=work.id)
         return True
     if work.reason == KEY_COMPROMISE:  # its key is in other hands all the same
@@ -136,5 +139,5 @@ def _revoke(connection: Connection, work: Revocation, line: Certificate, now: da
 
 
 def _next_lines(connection: Connection, work: Revocation) -> list[Certificate]:
-    statement = work.selected().lines(standing_at(work.as_of), before=work.after).limit(BATCH)
-    return base.find(connection, Certificate, statement.with_for_update(of=CERTIFICATES))
+    statement = work.selected().lines(standing_at(work.as_of), before=work.after, with_claimed=True)
+    return base.find(connection, Certificate, statement.limit(BATCH).with_for_update(of=CERTIFICATES))

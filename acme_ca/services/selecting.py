@@ -45,7 +45,10 @@ class Preview:
 
 
 def preview(ca: Authority, selection: Selection, *, as_of: datetime | None = None) -> Preview:
-    """Count the certificates of a selection that were valid at a moment: now, unless a preview is to be repeated."""
+    """Count the certificates of a selection that were valid at a moment: now, unless a preview is to be repeated.
+
+    Those that were being signed then are among them: a moment later they are issued.
+    """
     require_environment(ca, selection.environment)
     moment = _moment(as_of)
     digest = hashlib.sha256(json.dumps([selection.document(), moment.isoformat()], sort_keys=True).encode())
@@ -56,8 +59,10 @@ def preview(ca: Authority, selection: Selection, *, as_of: datetime | None = Non
     return Preview(total, moment, digest.hexdigest())
 
 
-def expect(ca: Authority, selection: Selection, expected: Expected) -> Preview:
-    """Count a selection; raises Conflict unless it is what an operator expects."""
+def expect(ca: Authority, selection: Selection, expected: Expected | None) -> Preview:
+    """Count a selection; raises Conflict unless it is what an operator expects, None being whatever it is."""
+    if expected is None:
+        return preview(ca, selection)
     if expected.digest is not None and expected.as_of is None:
         raise Malformed("as_of: a digest is of a moment; give the as_of of the preview too")
     found = preview(ca, selection, as_of=expected.as_of)
@@ -75,8 +80,9 @@ def _pages(ca: Authority, selection: Selection, moment: datetime) -> Iterator[Se
     ids: Sequence[str] = ()
     before = None
     while before is None or len(ids) == COUNTED:
+        statement = selection.ids(standing_at(moment), before=before, with_claimed=True)
         with ca.database.read() as connection:
-            ids = connection.scalars(selection.ids(standing_at(moment), before=before).limit(COUNTED)).all()
+            ids = connection.scalars(statement.limit(COUNTED)).all()
         if not ids:
             break
         yield ids

@@ -14,10 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acme_ca import clock
+from acme_ca.models import account
 from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
-from acme_ca.problems import BadRevocationReason, Conflict, Malformed, NotFound
-from acme_ca.services import blocked_keys, revocation, revocations, selecting
+from acme_ca.pki import csr as requests
+from acme_ca.problems import BadRevocationReason, Conflict, Contended, Malformed, NotFound
+from acme_ca.services import account_search, blocked_keys, issuance, revocation, revocations, selecting
+from acme_ca.services.issuance import Claim
 from acme_ca.services.selecting import Expected
 from tests.support import ledger_lines as ledger
 from tests.support import rows
@@ -160,6 +163,79 @@ def test_compromised_keys_of_many_begin_no_further_revocation_unless_others_have
     revocations.resume(ca.authority)
     assert ledger.revoked(ca.authority.database) == {one.id for one in (*lines, elsewhere)}
     assert len(blocked_keys.page(ca.authority).keys) == 2
+
+
+@pytest.fixture
+def claimed(ca: RunningCa, website: WebServer) -> tuple[AcmeClient, str, Claim]:
+    """A client, its order, and what is being signed for it."""
+    client = ca.client().register()
+    url, order = client.order(["n.x.test.localhost"])
+    authorize(client, website, order)
+    csr = make_csr(["n.x.test.localhost"])
+    signer = account.Signer(rows.id_of(str(client.signer.kid)), client.signer.thumbprint)
+    environment = ca.authority.environments["test"]
+    made = issuance._claimed(ca.authority, environment, signer, rows.id_of(url), csr, requests.parse(csr))
+    assert isinstance(made, Claim)
+    return client, url, made
+
+
+def test_what_is_being_signed_is_counted_and_is_issued_all_the_same(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    before = selecting.preview(ca.authority, BELOW)
+    assert before.total == 1
+    issuance._issue(ca.authority, claimed[2])
+    done = revocations.start(ca.authority, BELOW, 4, by=BY, expected=before.expected)
+    assert (done.total, done.revoked, done.skipped) == (1, 1, 0)
+    assert ledger.revoked(ca.authority.database) == {claimed[2].line.id}
+
+
+def test_what_is_being_signed_is_abandoned_and_its_order_goes_on(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    client, url, claim = claimed
+    done = revocations.start(ca.authority, BELOW, 4, by=BY)
+    assert (done.total, done.revoked, done.skipped) == (1, 0, 1)
+    with pytest.raises(Contended):
+        issuance._issue(ca.authority, claim)
+    assert client.get(url)["status"] == "processing"
+    rows.hasten(ca.authority.database)
+    issuance.resume_due(ca.authority)
+    found = rows.serials(ca.authority.database, client)
+    assert found.pop(claim.line.serial) == "abandoned"
+    assert list(found.values()) == ["issued"]
+    assert client.get(url)["status"] == "valid"
+    query = "SELECT actor FROM audit_events WHERE event = 'certificate.abandoned'"
+    assert [row.actor for row in rows.select(ca.authority.database, query)] == [BY]
+
+
+def test_nothing_is_issued_to_an_account_that_ended_while_it_was_signed(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    client, url, claim = claimed
+    account_search.end(ca.authority, "test", claim.order.account_id, by=BY, revoke=5)
+    with pytest.raises(Contended):
+        issuance._issue(ca.authority, claim)
+    rows.hasten(ca.authority.database)
+    issuance.resume_due(ca.authority)
+    assert rows.serials(ca.authority.database, client) == {claim.line.serial: "abandoned"}
+    query = "SELECT status FROM orders WHERE id = :id"
+    assert rows.select(ca.authority.database, query, id=rows.id_of(url))[0].status == "invalid"
+
+
+def test_what_is_being_signed_for_a_compromised_key_is_abandoned(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    client, _, claim = claimed
+    other = line(("dns:a.test.localhost",), key_sha256=claim.line.key_sha256)
+    ledger.put(ca.authority.database, other)
+    revocations.start(ca.authority, Selection.of("test", serial=other.serial), 1, by=BY)
+    revocations.resume(ca.authority)
+    with pytest.raises(Contended):
+        issuance._issue(ca.authority, claim)
+    rows.hasten(ca.authority.database)
+    issuance.resume_due(ca.authority)
+    assert rows.serials(ca.authority.database, client) == {claim.line.serial: "abandoned"}
 
 
 CRASHING = """
