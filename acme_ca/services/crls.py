@@ -27,6 +27,7 @@ from acme_ca.problems import NotFound, ServiceUnavailable
 from acme_ca.services import audit
 
 LEASE = timedelta(seconds=30)  # how long the making of a list may take, and the pause after one that failed
+BACKDATE = timedelta(minutes=1)  # of thisUpdate: a list is "not yet valid" for clocks that are behind
 SETTLING = timedelta(minutes=1)  # after which a first list is made again: revocations of that moment may have missed it
 
 log = structlog.get_logger(__name__)
@@ -208,7 +209,7 @@ def _claim(ca: Authority, key: str) -> Crl | None:
 def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) -> Crl:
     """Return the list that comes after another one. What was revoked is read after the marks were."""
     now = clock.now()
-    this_update, lifetime = now.replace(microsecond=0), timedelta(seconds=environment.settings.crl_lifetime)
+    lifetime = timedelta(seconds=environment.settings.crl_lifetime)
     ended_after = models.ended_after(before.this_update, now, lifetime)
     with ca.database.read() as connection:
         revoked = [
@@ -217,8 +218,8 @@ def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) 
         ]
     after = before.copy()
     after.number = models.next_number(before.number, now)
-    after.this_update = this_update
-    after.next_update = min(this_update + lifetime, issuer.certificate.not_valid_after_utc)
+    after.this_update = _this_update(before, now)
+    after.next_update = min(now.replace(microsecond=0) + lifetime, issuer.certificate.not_valid_after_utc)
     after.due_at = now + (lifetime / 2 if before.number else SETTLING)
     after.der = pki.make(
         pki.CrlRequest(
@@ -233,6 +234,14 @@ def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) 
     )
     after.entries, after.size = len(revoked), len(after.der)
     return after
+
+
+def _this_update(before: Crl, now: datetime) -> datetime:
+    """Return since when a list is valid: some time ago, but not before the list that it follows."""
+    earliest = (now - BACKDATE).replace(microsecond=0)
+    if before.this_update is None or before.this_update > now:  # it is from a clock that was ahead
+        return earliest
+    return max(before.this_update, earliest)
 
 
 def _state(crl: Crl) -> CrlState:

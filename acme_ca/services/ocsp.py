@@ -23,16 +23,16 @@ from acme_ca.services.responders import Responders, load, path_of, responding
 
 BATCH = 64  # responses signed in one transaction: some milliseconds, with a key that is always in memory
 ROUNDS = 16  # batches before the job takes a breath
+BACKDATE = timedelta(minutes=1)  # of thisUpdate: a response is "not yet valid" for clocks that are behind
 UNKNOWN_LIFETIME = timedelta(minutes=1)  # the serial may be given away in the next moment
 MOST_CACHED = 4096  # responses of an issuer that a process keeps
 
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """A response in DER. Times are None where there is nothing for caches: failures, and answers to a nonce."""
+    """A response in DER. `next_update` is None where there is nothing for caches: failures, and answers to a nonce."""
 
     der: bytes
-    this_update: datetime | None = None
     next_update: datetime | None = None
 
 
@@ -81,7 +81,7 @@ class Responding:
         if asked.der != pki.cert_id(issuer.certificate, asked.serial).der:
             return None
         metrics.child(metrics.OCSP_ANSWERS, environment.name, found.status).inc()
-        return OcspAnswer(found.der, found.this_update, found.next_update)
+        return OcspAnswer(found.der, found.next_update)
 
     def _signed(self, environment: Environment, issuer: Issuer, request: OcspRequest) -> OcspAnswer:
         """Sign a response; one without a nonce is kept in memory as long as the ledger says the same."""
@@ -107,7 +107,7 @@ class Responding:
         der = pki.respond(singles, responder, now, request.nonce)
         if not is_plain:
             return OcspAnswer(der)
-        answer = OcspAnswer(der, singles[0].this_update, singles[0].next_update)
+        answer = OcspAnswer(der, singles[0].next_update)
         self._remember(key, _Cached(standing, answer, now + (singles[0].next_update - now) / 2))
         return answer
 
@@ -126,7 +126,7 @@ def single(
     return Single(
         id=cert_id,
         status=_status(standing),
-        this_update=now,
+        this_update=now - BACKDATE,
         next_update=min(now + lifetime, responder.ends_at),
         revoked_at=standing.revoked_at if standing is not None else None,
         reason=standing.reason if standing is not None else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_a_first_list_is_empty_and_says_what_it_has_to(make_ca: MakeCa) -> None:
     authority = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert authority.key_identifier == issuer.key_id
     assert found.issuer == issuer.certificate.subject
-    assert found.next_update_utc == found.last_update_utc + timedelta(days=1)
+    assert found.next_update_utc == found.last_update_utc + timedelta(days=1, minutes=1)
     assert serials(found) == set()
 
 
@@ -263,7 +264,7 @@ def test_a_list_is_made_again_at_half_its_life_and_the_first_one_soon(make_ca: M
 
     def waits() -> timedelta:
         (found,) = [one for one in _all(ca) if one.key == "test-1"]
-        return found.due_at - (found.this_update or found.due_at)
+        return found.due_at - (found.this_update or found.due_at) - timedelta(minutes=1)
 
     crls.publish_due(ca.authority)
     assert waits() < timedelta(seconds=62)
@@ -277,6 +278,24 @@ def _all(ca: RunningCa) -> list[Crl]:
         return base.find(connection, Crl, base.select(Crl))
 
 
+def test_a_list_is_valid_for_clocks_that_are_behind_and_never_before_the_last_one(make_ca: MakeCa) -> None:
+    ca = make_ca()
+    crls.publish_due(ca.authority)
+    first = fetch(ca)
+    assert timedelta(seconds=59) < datetime.now(UTC) - first.last_update_utc < timedelta(seconds=80)
+
+    def following(last: timedelta) -> timedelta:
+        """How old the next list is when the last one was dated so."""
+        then = (datetime.now(UTC) - last).strftime("%Y-%m-%d %H:%M:%S.000000")
+        rows.change(ca.authority.database, "UPDATE crls SET this_update = :then, due_at = :then", then=then)
+        let_be_due(ca)
+        crls.publish_due(ca.authority)
+        return datetime.now(UTC) - fetch(ca).last_update_utc
+
+    assert timedelta(seconds=29) < following(timedelta(seconds=30)) < timedelta(seconds=50), "as old as the last one"
+    assert timedelta(seconds=59) < following(timedelta(days=-1)) < timedelta(seconds=80), "the clock had been ahead"
+
+
 def test_caches_may_keep_a_list_and_ask_again(make_ca: MakeCa) -> None:
     ca = make_ca()
     crls.publish_due(ca.authority)
@@ -284,11 +303,12 @@ def test_caches_may_keep_a_list_and_ask_again(make_ca: MakeCa) -> None:
     first = client.get("/crl/test-1.crl")
     assert first.content_type == "application/pkix-crl"
     assert first.headers["Cache-Control"] == "public, max-age=60"
-    assert first.last_modified == x509.load_der_x509_crl(first.data).last_update_utc
+    assert first.last_modified is None
     assert first.expires == x509.load_der_x509_crl(first.data).next_update_utc
-    for headers in ({"If-None-Match": first.headers["ETag"]}, {"If-Modified-Since": first.headers["Last-Modified"]}):
-        again = client.get("/crl/test-1.crl", headers=headers)
-        assert (again.status_code, again.data) == (304, b"")
+    again = client.get("/crl/test-1.crl", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    since = {"If-Modified-Since": formatdate(usegmt=True)}
+    assert client.get("/crl/test-1.crl", headers=since).status_code == 200, "another may have followed in this second"
     head = client.head("/crl/test-1.crl")
     assert (head.status_code, head.data, head.content_length) == (200, b"", len(first.data))
     let_be_due(ca)

@@ -6,6 +6,7 @@ import stat
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
 
@@ -102,7 +103,7 @@ def test_a_certificate_that_names_a_responder_is_answered(make_ca: Callable[...,
     assert ocsp.sign_ahead(ca.authority) == 0
     first = post(ca, request_for(ca, line))
     assert first.certificate_status == OCSPCertStatus.GOOD
-    assert first.next_update_utc == first.this_update_utc + timedelta(hours=8)
+    assert first.next_update_utc == first.this_update_utc + timedelta(hours=8, minutes=1)
     ledger.revoke(ca.authority, line, 1)
     for _ in range(2):
         found = post(ca, request_for(ca, line))  # signed on demand, and then by the worker
@@ -126,7 +127,7 @@ def test_serials_that_were_never_issued_are_unknown(ca: RunningCa) -> None:
     for serial in (2**130, claimed, abandoned, foreign):
         found = post(ca, request_for(ca, serial))
         assert found.certificate_status == OCSPCertStatus.UNKNOWN
-        assert found.next_update_utc == found.this_update_utc + timedelta(minutes=1)
+        assert found.next_update_utc == found.this_update_utc + timedelta(minutes=2)
 
 
 def test_what_is_issued_after_it_was_unknown_is_good_at_once(ca: RunningCa) -> None:
@@ -200,11 +201,25 @@ def test_an_answer_to_get_can_be_kept_by_caches(ca: RunningCa) -> None:
         found = pyca.load_der_ocsp_response(first.data)
         assert found.certificate_status == OCSPCertStatus.GOOD
         assert first.headers["Cache-Control"] == "public, max-age=60, no-transform, must-revalidate"
-        assert (first.last_modified, first.expires) == (found.this_update_utc, found.next_update_utc)
+        assert (first.last_modified, first.expires) == (None, found.next_update_utc)
         assert get(ca, request_for(ca, line)).data == first.data
         again = get(ca, request_for(ca, line), If_None_Match=first.headers["ETag"])
         assert (again.status_code, again.data) == (304, b"")
         ocsp.sign_ahead(ca.authority)
+    ledger.revoke(ca.authority, line)
+    for _ in range(2):
+        told = get(ca, request_for(ca, line), If_Modified_Since=formatdate(usegmt=True))
+        assert pyca.load_der_ocsp_response(told.data).certificate_status == OCSPCertStatus.REVOKED
+        ocsp.sign_ahead(ca.authority)
+
+
+def test_a_clock_that_is_behind_takes_an_answer(ca: RunningCa) -> None:
+    ledger.issue(ca.authority)
+    before = datetime.now(UTC)
+    for serial in (2**128, ledger.issue(ca.authority)):
+        found = post(ca, request_for(ca, serial))
+        assert timedelta(seconds=59) < before - found.this_update_utc <= timedelta(seconds=62)
+        assert found.certificates[0].not_valid_before_utc <= found.this_update_utc
 
 
 def test_base64_is_read_with_its_slashes_escaped_or_not(ca: RunningCa) -> None:
