@@ -25,7 +25,7 @@ BATCH = 64  # responses signed in one transaction: some milliseconds, with a key
 ROUNDS = 16  # batches before the job takes a breath
 BACKDATE = timedelta(minutes=1)  # of thisUpdate: a response is "not yet valid" for clocks that are behind
 UNKNOWN_LIFETIME = timedelta(minutes=1)  # the serial may be given away in the next moment
-MOST_CACHED = 4096  # responses of an issuer that a process keeps
+MOST_CACHED = 4 * 1024 * 1024  # octets of responses that a process keeps: some thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,13 @@ class _Cached:
 class Responding:
     """Answers for the issuers of a process that have a responder."""
 
-    def __init__(self, ca: Authority) -> None:
+    def __init__(self, ca: Authority, most_cached: int = MOST_CACHED) -> None:
         self._ca = ca
         self._responders = Responders(ca)
         self._issuers = {issuer.id: (environment, issuer) for environment, issuer in responding(ca)}
         self._cache: dict[tuple[str, bytes], _Cached] = {}
+        self._cached = 0  # octets
+        self._most_cached = most_cached
 
     def answer(self, issuer_id: str, request_der: bytes) -> OcspAnswer:
         """Return the answer of an issuer's responder; raises NotFound when it has none."""
@@ -112,9 +114,18 @@ class Responding:
         return answer
 
     def _remember(self, key: tuple[str, bytes], cached: _Cached) -> None:
-        if len(self._cache) >= MOST_CACHED:
+        """Keep a response. What names a certificate is short and has one form: a serial has few keys."""
+        if (before := self._cache.pop(key, None)) is not None:
+            self._cached -= _size(key, before)
+        self._cached += _size(key, cached)
+        if self._cached > self._most_cached:
             self._cache.clear()
+            self._cached = _size(key, cached)
         self._cache[key] = cached
+
+
+def _size(key: tuple[str, bytes], cached: _Cached) -> int:
+    return len(key[1]) + len(cached.answer.der)
 
 
 def single(

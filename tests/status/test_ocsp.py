@@ -164,7 +164,7 @@ def test_a_nonce_of_another_length_is_malformed(ca: RunningCa, size: int) -> Non
     assert found.response_status == OCSPResponseStatus.MALFORMED_REQUEST
 
 
-@pytest.mark.parametrize("body", [b"", b"0", b"\x30\x00", b"x" * 1000])
+@pytest.mark.parametrize("body", [b"", b"0", b"\x30\x00", b"x" * 1000, b"0" * 9000])
 def test_what_is_no_request_is_malformed(ca: RunningCa, body: bytes) -> None:
     assert post(ca, body).response_status == OCSPResponseStatus.MALFORMED_REQUEST
 
@@ -279,6 +279,23 @@ def test_an_issuer_without_a_responder_has_none(ca: RunningCa, issuer: str) -> N
     client = ca.app.test_client()
     assert client.post(f"/ocsp/{issuer}", data=request_for(ca, 1)).status_code == 404
     assert client.get(f"/ocsp/{issuer}/MAA=").status_code == 404
+
+
+def test_what_is_kept_in_memory_is_bounded(ca: RunningCa) -> None:
+    answering, most = ocsp.Responding(ca.authority, 10_000), 0
+    for number in range(40):
+        answering.answer("test-1", request_for(ca, 2**128 + number))
+        kept = [len(key[1]) + len(one.answer.der) for key, one in answering._cache.items()]
+        assert answering._cached == sum(kept) <= 10_000
+        most = max(most, len(kept))
+    assert most > 5
+    line = ledger.issue(ca.authority)
+    for reason in (None, 1):
+        if reason is not None:
+            ledger.revoke(ca.authority, line, reason)
+        answering.answer("test-1", request_for(ca, line))
+        kept = [len(key[1]) + len(one.answer.der) for key, one in answering._cache.items()]
+        assert answering._cached == sum(kept), "what took the place of another is counted once"
 
 
 def test_answers_are_counted(ca: RunningCa) -> None:
