@@ -23,6 +23,7 @@ from acme_ca.services.responders import Responders, load, path_of, responding
 
 BATCH = 64  # responses signed in one transaction: some milliseconds, with a key that is always in memory
 ROUNDS = 16  # batches before the job takes a breath
+SOONEST = timedelta(minutes=1)  # between responses about a certificate, while its responder cannot be renewed
 BACKDATE = timedelta(minutes=1)  # of thisUpdate: a response is "not yet valid" for clocks that are behind
 UNKNOWN_LIFETIME = timedelta(minutes=1)  # the serial may be given away in the next moment
 MOST_CACHED = 4 * 1024 * 1024  # octets of responses that a process keeps: some thousand
@@ -169,19 +170,34 @@ def _sign_batch(ca: Authority, environment: Environment, issuer: Issuer, respond
     now = clock.now()
     with ca.database.write() as connection:
         lines = models.due(connection, issuer.id, now, BATCH)
+        kept_until = models.kept_until(connection, lines)
         for line in lines:
-            response = _response(line, environment, issuer, responder, now) if line.not_after > now else None
-            due_at = None if response is None else now + (response.next_update - now) / 2
-            models.keep(connection, line, response, due_at)
+            if line.not_after <= now:
+                models.forget(connection, line.serial)
+                models.schedule(connection, line, None)
+                continue
+            response = _response(line, environment, issuer, responder, now, kept_until.get(line.serial))
+            if response is not None:
+                models.keep(connection, response)
+            rest = (kept_until[line.serial] if response is None else response.next_update) - now
+            models.schedule(connection, line, now + max(rest / 2, SOONEST))
     return len(lines)
 
 
 def _response(
-    line: Certificate, environment: Environment, issuer: Issuer, responder: Responder, now: datetime
-) -> OcspResponse:
+    line: Certificate,
+    environment: Environment,
+    issuer: Issuer,
+    responder: Responder,
+    now: datetime,
+    kept_until: datetime | None,
+) -> OcspResponse | None:
+    """Return a new response; None when it would be good for no longer than the one that is kept."""
     cert_id = pki.cert_id(issuer.certificate, int(line.serial, 16))
     standing = Standing(line.revoked_at, line.revocation_reason)
     answer = single(cert_id, standing, environment, responder, now)
+    if kept_until is not None and answer.next_update <= kept_until:
+        return None
     return OcspResponse(
         serial=line.serial,
         issuer_id=issuer.id,

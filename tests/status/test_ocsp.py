@@ -13,7 +13,8 @@ from urllib.parse import quote
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp as pyca
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponse, OCSPResponseStatus
 from werkzeug.test import TestResponse
@@ -254,6 +255,34 @@ def test_responses_are_signed_again_at_half_their_life(ca: RunningCa) -> None:
     assert timedelta(hours=3, minutes=59) < due_at - datetime.now(UTC) <= timedelta(hours=4)
     rows.change(ca.authority.database, "UPDATE certificates SET ocsp_due_at = :then", then=rows.LONG_AGO)
     assert ocsp.sign_ahead(ca.authority) == 1
+
+
+@pytest.mark.parametrize(("minutes", "waits"), [(60, 30), (1.5, 1)])
+def test_responses_are_not_signed_ever_faster_while_their_responder_ends(
+    ca: RunningCa, minutes: float, waits: float
+) -> None:
+    authority, issuer = ca.authority, ca.authority.environments["test"].issuers[0]
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    ending = pki.make_responder(key, "ending", issuer.certificate, issuer.key, now, timedelta(minutes=minutes))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    responders.path_of(authority, issuer).write_bytes(pem + ending.certificate.public_bytes(Encoding.PEM))
+    ledger.issue(authority)
+    kept = set()
+    for _ in range(3):
+        assert ocsp.sign_ahead(authority) == 1
+        (response,) = rows.select(authority.database, "SELECT der FROM ocsp_responses")
+        (line,) = rows.select(authority.database, "SELECT ocsp_due_at FROM certificates")
+        kept.add(bytes(response.der))
+        due_at = datetime.fromisoformat(line.ocsp_due_at).replace(tzinfo=UTC)
+        assert abs(due_at - datetime.now(UTC) - timedelta(minutes=waits)) < timedelta(seconds=10)
+        rows.change(authority.database, "UPDATE certificates SET ocsp_due_at = :then", then=rows.LONG_AGO)
+    assert len(kept) == 1, "another would be good for no longer"
+    path = responders.path_of(authority, issuer)
+    path.unlink()
+    assert responders.renew(authority) == 1
+    assert ocsp.sign_ahead(authority) == 1
+    (response,) = rows.select(authority.database, "SELECT der FROM ocsp_responses")
+    assert bytes(response.der) not in kept
 
 
 def test_the_responders_file_is_private_and_is_made_again_when_it_is_broken(ca: RunningCa) -> None:
