@@ -236,7 +236,7 @@ def _replacement(one: Replacement) -> ReplacementView:
         environment=one.environment,
         selection=one.selection,
         total=one.total,
-        as_of=one.created_at,
+        as_of=one.as_of,
         status=one.status,
         ordered_by=one.ordered_by,
         ended_at=one.ended_at,

@@ -7,7 +7,7 @@ What fails in between leaves the old list where it is, and the claim runs out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -73,7 +73,9 @@ def publish_due(ca: Authority) -> int:
     for environment, issuer in _publishing(ca, now):
         wanted = {models.key_of(issuer.id, shard): shard for shard in _shards(issuer)}
         _begin(ca, environment, issuer, {key: shard for key, shard in wanted.items() if key not in known}, now)
-        due = [key for key, crl in known.items() if crl.issuer_id == issuer.id and crl.due_at <= now]
+        own = [crl for crl in known.values() if crl.issuer_id == issuer.id]
+        _move(ca, [crl for crl in own if not set(_urls(issuer, crl)) <= set(crl.urls)], now)
+        due = [crl.key for crl in own if crl.due_at <= now]
         for key in (*due, *(wanted.keys() - known.keys())):
             published += _publish(ca, environment, issuer, key)
     return published
@@ -169,6 +171,14 @@ def _begin(
             log.debug("crl.begun_elsewhere", crl=key)
 
 
+def _move(ca: Authority, moved: Sequence[Crl], now: datetime) -> None:
+    """Let shards be made anew that are at a URL which they do not name yet, unless somebody is about to."""
+    for crl in moved:
+        if crl.due_at > now + LEASE:
+            with ca.database.write() as connection:
+                models.mark(connection, crl.key, now)
+
+
 def _publish(ca: Authority, environment: Environment, issuer: Issuer, key: str) -> bool:
     """Make one list; a signer that fails is told, and leaves the old one where it is."""
     before = _claim(ca, key)
@@ -221,19 +231,26 @@ def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) 
     after.this_update = _this_update(before, now)
     after.next_update = min(now.replace(microsecond=0) + lifetime, issuer.certificate.not_valid_after_utc)
     after.due_at = now + (lifetime / 2 if before.number else SETTLING)
+    after.urls = list(dict.fromkeys((*before.urls, *_urls(issuer, before))))
     after.der = pki.make(
         pki.CrlRequest(
             number=after.number,
             this_update=after.this_update,
             next_update=after.next_update,
             revoked=revoked,
-            url=None if before.shard is None else issuer.crl_url_of(before.shard),
+            urls=after.urls,
         ),
         issuer.certificate,
         issuer.key,
     )
     after.entries, after.size = len(revoked), len(after.der)
     return after
+
+
+def _urls(issuer: Issuer, crl: Crl) -> tuple[str, ...]:
+    """Return the URL that the certificates of a list name now, if it is of a shard: a full list need not say it."""
+    url = None if crl.shard is None else issuer.crl_url_of(crl.shard)
+    return () if url is None else (url,)
 
 
 def _this_update(before: Crl, now: datetime) -> datetime:

@@ -12,8 +12,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from flask.testing import FlaskClient
-from hypothesis import given
-from hypothesis import strategies as st
 
 from acme_ca import clock
 from acme_ca.config import Config
@@ -21,6 +19,7 @@ from acme_ca.metrics import render
 from acme_ca.models import base
 from acme_ca.models import crl as models
 from acme_ca.models.crl import Crl
+from acme_ca.pki.issuer import new_serial
 from acme_ca.problems import NotFound
 from acme_ca.services import crls
 from tests.support import ledger, rows
@@ -34,9 +33,13 @@ def make_ca(status_settings: Config, tmp_path: Path, sqlite_url: str) -> Iterato
     """Return a CA whose environment `test` has some settings changed; each one on the same database."""
     running = []
 
-    def make(database_url: str = sqlite_url, **changes: object) -> RunningCa:
+    def make(database_url: str = sqlite_url, status_url: str | None = None, **changes: object) -> RunningCa:
         profiles = ("server-1h", "server-7d")
         settings = with_environment(status_settings, "test", profiles=profiles, **changes)
+        if status_url is not None:
+            status = settings.listener.status.model_copy(update={"url": status_url})
+            listener = settings.listener.model_copy(update={"status": status})
+            settings = settings.model_copy(update={"listener": listener})
         running.append(start_ca(settings, database_url, tmp_path / "state"))
         return running[-1]
 
@@ -164,6 +167,29 @@ def test_shards_together_are_the_whole_and_say_what_they_are(make_ca: MakeCa) ->
         assert (leaf.serial_number in serials(part)) == (line in lines[:6])
 
 
+def test_shards_name_every_url_under_which_they_ever_were(make_ca: MakeCa) -> None:
+    def published(ca: RunningCa) -> list[str]:
+        only = fetch(ca, "test-1/1").extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+        return [name.value for name in only.full_name or ()]
+
+    def names(ca: RunningCa) -> str:
+        serial = new_serial() | 1  # of shard 1
+        leaf = x509.load_der_x509_certificate(ledger.issue(ca.authority, serial=serial).der or b"")
+        (point,) = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        return str((point.full_name or [])[0].value)
+
+    ca = make_ca(crl_shards=2)
+    crls.publish_due(ca.authority)
+    old = names(ca)
+    assert published(ca) == [old]
+    rows.change(ca.authority.database, "UPDATE crls SET due_at = '2999-01-01 00:00:00.000000'")
+    moved = make_ca(crl_shards=2, status_url="http://elsewhere.example:8080")
+    for _ in range(2):
+        crls.publish_due(moved.authority)
+    assert published(moved) == [old, names(moved)]
+    assert len(fetch(moved).extensions) == 2, "the full list is for all URLs"
+
+
 def test_another_number_of_shards_moves_no_certificate(make_ca: MakeCa) -> None:
     ca = make_ca(crl_shards=8)
     crls.publish_due(ca.authority)
@@ -224,22 +250,6 @@ class Broken(ec.EllipticCurvePrivateKey):
     @property
     def key_size(self) -> int:
         return 256
-
-
-@given(
-    st.lists(
-        st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - made aware below
-        min_size=1,
-    )
-)
-def test_numbers_only_grow_whatever_clocks_say(moments: list[datetime]) -> None:
-    number = 0
-    for moment in moments:
-        now = moment.replace(tzinfo=UTC)
-        following = models.next_number(number, now)
-        assert number < following < 2**63
-        assert following >= int(now.timestamp())
-        number = following
 
 
 def test_numbers_do_not_go_back_with_a_restored_database(make_ca: MakeCa, tmp_path: Path) -> None:
