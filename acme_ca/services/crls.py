@@ -28,6 +28,8 @@ from acme_ca.services import audit
 
 LEASE = timedelta(seconds=30)  # how long the making of a list may take, and the pause after one that failed
 BACKDATE = timedelta(minutes=1)  # of thisUpdate: a list is "not yet valid" for clocks that are behind
+ENTRIES_A_SECOND = 500  # a list of 1000 is made every two seconds at most, however many revocations ask for it
+LONGEST_REST = timedelta(minutes=1)  # between two lists that were asked for
 SETTLING = timedelta(minutes=1)  # after which a first list is made again: revocations of that moment may have missed it
 
 log = structlog.get_logger(__name__)
@@ -75,7 +77,7 @@ def publish_due(ca: Authority) -> int:
         _begin(ca, environment, issuer, {key: shard for key, shard in wanted.items() if key not in known}, now)
         own = [crl for crl in known.values() if crl.issuer_id == issuer.id]
         _move(ca, [crl for crl in own if not set(_urls(issuer, crl)) <= set(crl.urls)], now)
-        due = [crl.key for crl in own if crl.due_at <= now]
+        due = [crl.key for crl in own if _is_due(crl, now)]
         for key in (*due, *(wanted.keys() - known.keys())):
             published += _publish(ca, environment, issuer, key)
     return published
@@ -206,12 +208,21 @@ def _publish(ca: Authority, environment: Environment, issuer: Issuer, key: str) 
     return True
 
 
+def _is_due(crl: Crl, now: datetime) -> bool:
+    """Whether a list is due, and the last one was made long enough ago for its size: a mass revocation asks often."""
+    if crl.due_at > now:
+        return False
+    rest = min(timedelta(seconds=crl.entries / ENTRIES_A_SECOND), LONGEST_REST)
+    age = LONGEST_REST if crl.this_update is None else now - crl.this_update - BACKDATE
+    return not timedelta() <= age < rest  # negative: the clock had been ahead
+
+
 def _claim(ca: Authority, key: str) -> Crl | None:
     """Return a list that is due as it was claimed, or None when somebody else makes it."""
     now = clock.now()
     with ca.database.write() as connection:
         crl = models.state(connection, key)
-        if crl is None or crl.due_at > now or not models.claim(connection, crl, now + LEASE):
+        if crl is None or not _is_due(crl, now) or not models.claim(connection, crl, now + LEASE):
             return None
     return crl
 
