@@ -123,14 +123,12 @@ def regenerate(ca: Authority, issuer: str | None = None, *, by: str) -> list[str
 
 
 def overdue(ca: Authority) -> list[str]:
-    """Return the keys of the lists of living issuers that are past their nextUpdate."""
+    """Return the keys of the lists of living issuers that are past their nextUpdate, or were begun and never made."""
     now = clock.now()
     living = {issuer.id for _, issuer in _publishing(ca, now)}
     with ca.database.read() as connection:
         found = models.states(connection)
-    return [
-        crl.key for crl in found if crl.issuer_id in living and crl.next_update is not None and crl.next_update < now
-    ]
+    return [crl.key for crl in found if crl.issuer_id in living and (crl.next_update is None or crl.next_update < now)]
 
 
 def show(ca: Authority) -> int:

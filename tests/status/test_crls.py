@@ -228,10 +228,23 @@ def test_a_broken_signer_keeps_its_old_list_and_no_other_from_being_made(make_ca
     ca = make_ca()
     crls.publish_due(ca.authority)
     old = fetch(ca)
-    object.__setattr__(ca.authority.environments["test"].issuers[0], "key", Broken())
+    break_signer(ca)
     let_be_due(ca)
     assert crls.publish_due(ca.authority) == 2
     assert fetch(ca) == old
+
+
+def test_a_signer_that_never_made_a_list_is_told(make_ca: MakeCa) -> None:
+    ca = make_ca()
+    break_signer(ca)
+    assert crls.publish_due(ca.authority) == 2
+    answer = ca.app.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["checks"]["revocation lists"] == "never made or past their nextUpdate: test-1"  # type: ignore[index]  # it is JSON
+
+
+def break_signer(ca: RunningCa) -> None:
+    object.__setattr__(ca.authority.environments["test"].issuers[0], "key", Broken())
 
 
 class Broken(ec.EllipticCurvePrivateKey):
@@ -345,7 +358,7 @@ def test_a_list_past_its_end_is_served_told_and_not_cached(make_ca: MakeCa) -> N
     rows.change(ca.authority.database, "UPDATE crls SET next_update = :then WHERE key = 'test-1'", then=rows.LONG_AGO)
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json["checks"]["revocation lists"] == "past their nextUpdate: test-1"  # type: ignore[index]  # it is JSON
+    assert answer.json["checks"]["revocation lists"] == "never made or past their nextUpdate: test-1"  # type: ignore[index]  # it is JSON
     assert client.get("/crl/test-1.crl").headers["Cache-Control"] == "public, max-age=0"
 
 

@@ -303,6 +303,22 @@ def test_without_a_worker_a_responder_is_made_in_the_background(make_ca: Callabl
     assert post(ca, request_for(ca, 2**128)).response_status == OCSPResponseStatus.SUCCESSFUL
 
 
+def test_a_responder_that_is_missing_or_over_is_told(make_ca: Callable[..., RunningCa]) -> None:
+    ca = make_ca()
+
+    def check() -> tuple[int, str]:
+        answer = ca.app.test_client().get("/readyz")
+        assert answer.json is not None
+        return answer.status_code, answer.json["checks"]["OCSP responders"]
+
+    assert check() == (503, "without a certificate of this host: test-1")
+    responders.renew(ca.authority)
+    assert check() == (200, "ok")
+    gauge = 'acme_ca_ocsp_responder_expiration_timestamp_seconds{environment="test",issuer="test-1"} '
+    (ends_at,) = [line.removeprefix(gauge) for line in render().decode().splitlines() if line.startswith(gauge)]
+    assert float(ends_at) > datetime.now(UTC).timestamp() + 86_400
+
+
 @pytest.mark.parametrize("issuer", ["prod-1", "none", "service-1", "%00"])
 def test_an_issuer_without_a_responder_has_none(ca: RunningCa, issuer: str) -> None:
     client = ca.app.test_client()
