@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -22,6 +22,7 @@ from acme_ca import identifiers
 from acme_ca.models.base import first_id
 from acme_ca.models.certificate import CERTIFICATES, Certificate, CertificateStatus
 from acme_ca.models.certificate_term import MAX_DEPTH, TERMS, domain_terms
+from acme_ca.models.environment import oldest_claim
 from acme_ca.problems import Malformed
 
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
@@ -115,6 +116,16 @@ class Selection:
             for name, value in found.items()
             if value is not None
         }
+
+    def living(self, connection: Connection, moment: datetime) -> Self:
+        """Return the same selection without what had surely ended at a moment: claimed too long before it.
+
+        The walk from the newest certificate on then ends where no older one can be valid.
+        """
+        since = oldest_claim(connection, self.environment, moment)
+        if since is None or (self.since is not None and self.since >= since):
+            return self
+        return dataclasses.replace(self, since=since)
 
     def matches(self, line: Certificate) -> bool:
         """Whether a line of the ledger belongs to the selection, be it valid or not."""

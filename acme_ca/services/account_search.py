@@ -85,7 +85,7 @@ def detail(ca: Authority, environment: str, account_id: str) -> Detail:
         return Detail(
             account,
             certificates=connection.scalar(selection.count()) or 0,
-            valid_certificates=connection.scalar(selection.count(standing_at(now))) or 0,
+            valid_certificates=connection.scalar(selection.living(connection, now).count(standing_at(now))) or 0,
             orders=connection.scalar(orders) or 0,
             pauses=base.find(connection, Pause, paused.limit(100)),
         )

@@ -75,6 +75,8 @@ def search(
     check_page(after, limit)
     conditions = () if standing is None else (_condition(standing),)
     with ca.database.read() as connection:
+        if standing == Standing.VALID:
+            selection = selection.living(connection, clock.now())
         statement = selection.lines(*conditions, before=after).limit(limit + 1)
         found = base.find(connection, Certificate, statement)
     page = found[:limit]

@@ -142,8 +142,8 @@ def _note(ca: Authority, one: Replacement, replaced: int, remaining: int) -> Non
 def _counts(connection: Connection, one: Replacement, now: datetime) -> tuple[int, int]:
     """Return how many certificates were replaced since it began, and how many are valid and were not."""
     selection, columns = one.selected(), CERTIFICATES.c
-    replaced = selection.count(standing_at(one.as_of), columns.replaced_by.is_not(None))
-    remaining = selection.count(
+    replaced = selection.living(connection, one.as_of).count(standing_at(one.as_of), columns.replaced_by.is_not(None))
+    remaining = selection.living(connection, now).count(
         columns.id < first_id(one.as_of),
         columns.not_after > now,
         columns.revoked_at.is_(None),

@@ -141,8 +141,8 @@ def compromised(connection: Connection, line: Certificate, now: datetime, *, by:
         held.serial = line.serial
         base.update(connection, held)
     columns = CERTIFICATES.c
-    living = select(columns.environment).where(columns.key_sha256 == key, standing_at(now)).distinct()
-    for environment in sorted(connection.scalars(living)):
+    with_key = select(columns.environment).where(columns.key_sha256 == key, standing_at(now)).distinct()
+    for environment in sorted(connection.scalars(with_key)):
         _revoke_others(connection, Selection(environment=environment, key_sha256=key.hex()), now, by=by)
 
 
@@ -188,11 +188,12 @@ def record_progress(connection: Connection, work: Revocation, event: str, **deta
 def _revoke_others(connection: Connection, selection: Selection, now: datetime, *, by: str) -> None:
     """Begin to revoke the certificates of a compromised key, unless what is going on will come to all of them."""
     as_of = now + SETTLING
-    others = base.find(connection, Certificate, selection.lines(standing_at(as_of), with_claimed=True).limit(OTHERS))
+    living = selection.living(connection, now)
+    others = base.find(connection, Certificate, living.lines(standing_at(as_of), with_claimed=True).limit(OTHERS))
     running = models.running(connection, selection.environment)
     if len(others) < OTHERS and all(any(work.will_reach(line) for work in running) for line in others):
         return
-    total = connection.scalar(selection.count(standing_at(as_of), with_claimed=True)) or 0
+    total = connection.scalar(living.count(standing_at(as_of), with_claimed=True)) or 0
     begin(connection, selection, KEY_COMPROMISE, total=total, as_of=as_of, by=by)
 
 

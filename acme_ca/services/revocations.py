@@ -139,5 +139,6 @@ def _revoke(connection: Connection, work: Revocation, line: Certificate, now: da
 
 
 def _next_lines(connection: Connection, work: Revocation) -> list[Certificate]:
-    statement = work.selected().lines(standing_at(work.as_of), before=work.after, with_claimed=True)
+    living = work.selected().living(connection, work.as_of)
+    statement = living.lines(standing_at(work.as_of), before=work.after, with_claimed=True)
     return base.find(connection, Certificate, statement.limit(BATCH).with_for_update(of=CERTIFICATES))

@@ -80,8 +80,9 @@ def _pages(ca: Authority, selection: Selection, moment: datetime) -> Iterator[Se
     ids: Sequence[str] = ()
     before = None
     while before is None or len(ids) == COUNTED:
-        statement = selection.ids(standing_at(moment), before=before, with_claimed=True)
         with ca.database.read() as connection:
+            living = selection.living(connection, moment)
+            statement = living.ids(standing_at(moment), before=before, with_claimed=True)
             ids = connection.scalars(statement.limit(COUNTED)).all()
         if not ids:
             break
