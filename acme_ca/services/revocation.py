@@ -140,10 +140,10 @@ def compromised(connection: Connection, line: Certificate, now: datetime, *, by:
     else:  # an operator blocked it, and left its certificates alone
         held.serial = line.serial
         base.update(connection, held)
-    columns = CERTIFICATES.c
-    with_key = select(columns.environment).where(columns.key_sha256 == key, standing_at(now)).distinct()
+    columns, as_of = CERTIFICATES.c, now + SETTLING
+    with_key = select(columns.environment).where(columns.key_sha256 == key, standing_at(as_of)).distinct()
     for environment in sorted(connection.scalars(with_key)):
-        _revoke_others(connection, Selection(environment=environment, key_sha256=key.hex()), now, by=by)
+        _revoke_others(connection, Selection(environment=environment, key_sha256=key.hex()), as_of, by=by)
 
 
 def begin(
@@ -185,10 +185,9 @@ def record_progress(connection: Connection, work: Revocation, event: str, **deta
     )
 
 
-def _revoke_others(connection: Connection, selection: Selection, now: datetime, *, by: str) -> None:
+def _revoke_others(connection: Connection, selection: Selection, as_of: datetime, *, by: str) -> None:
     """Begin to revoke the certificates of a compromised key, unless what is going on will come to all of them."""
-    as_of = now + SETTLING
-    living = selection.living(connection, now)
+    living = selection.living(connection, as_of)
     others = base.find(connection, Certificate, living.lines(standing_at(as_of), with_claimed=True).limit(OTHERS))
     running = models.running(connection, selection.environment)
     if len(others) < OTHERS and all(any(work.will_reach(line) for work in running) for line in others):
