@@ -86,6 +86,8 @@ def resume(ca: Authority) -> int:
     """Go on with what was started, to its end; return how many certificates were looked at."""
     with ca.database.read() as connection:
         running = models.running_ids(connection)
+    if running:
+        ca.database.settle()  # of a key that was just blocked, a certificate may be about to be claimed
     done = 0
     for revocation_id in running:
         batch = BATCH

@@ -51,6 +51,7 @@ def preview(ca: Authority, selection: Selection, *, as_of: datetime | None = Non
     """
     require_environment(ca, selection.environment)
     moment = _moment(as_of)
+    ca.database.settle()  # what was claimed until then is there to be counted
     digest = hashlib.sha256(json.dumps([selection.document(), moment.isoformat()], sort_keys=True).encode())
     total = 0
     for ids in _pages(ca, selection, moment):

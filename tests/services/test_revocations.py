@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acme_ca import clock
-from acme_ca.models import account
+from acme_ca.models import account, certificate
 from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
 from acme_ca.pki import csr as requests
@@ -190,6 +191,19 @@ def test_what_is_being_signed_is_counted_and_is_issued_all_the_same(
     assert ledger.revoked(ca.authority.database) == {claimed[2].line.id}
 
 
+def test_what_is_being_claimed_is_counted_when_it_is_committed(ca: RunningCa) -> None:
+    """Its time is before that of the count, and it is written after."""
+    found: list[int] = []
+    counting = Thread(target=lambda: found.append(selecting.preview(ca.authority, BELOW).total))
+    with ca.authority.database.write() as connection:
+        certificate.add(connection, line(("dns:n.x.test.localhost",)))
+        counting.start()
+        counting.join(0.5)
+        assert found == [], "it waits"
+    counting.join(30)
+    assert found == [1]
+
+
 def test_what_is_being_signed_is_abandoned_and_its_order_goes_on(
     ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
 ) -> None:
@@ -263,8 +277,8 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
     ca: RunningCa, service_folder: Path, tmp_path: Path, database_url: str
 ) -> None:
     wanted = put_many(ca, 350)
+    found = selecting.preview(ca.authority, BELOW)
     with ca.authority.database.write() as connection:
-        found = selecting.preview(ca.authority, BELOW)
         started = revocation.begin(connection, BELOW, 4, total=found.total, as_of=found.as_of, by=BY)
     for died_at, kept in ((150, 100), (120, 200)):
         command = [sys.executable, "-c", CRASHING, str(service_folder), database_url, str(tmp_path / "s"), str(died_at)]
