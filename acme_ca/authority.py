@@ -21,7 +21,7 @@ from acme_ca.keys import PrivateKey
 from acme_ca.models import base
 from acme_ca.models.account import Account
 from acme_ca.models.binding import Binding, live_binding
-from acme_ca.models.environment import EnvironmentKey
+from acme_ca.models.environment import EnvironmentKey, raise_longest
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
 from acme_ca.policies_in_force import PoliciesInForce, Shadow
@@ -213,6 +213,7 @@ class Authority:
         self.spent_nonces: SpentNonces = spent_nonces(self.database, config.state)
         self.processes = Processes(config.state / "processes")
         nonce_keys = _nonce_keys(self.database, tuple(config.environment))
+        _keep_longest(self.database, config)
         self.policies = PoliciesInForce(self.database, config)
         self._environments: Mapping[str, Environment] = {
             name: _environment(config, name, nonce_keys[name], self.policies) for name in config.environment
@@ -359,6 +360,20 @@ def _nonce_keys(database: Database, environments: tuple[str, ...]) -> dict[str, 
             except AlreadyThereError:
                 pass  # another process was first: its key counts
     return _stored_nonce_keys(database)
+
+
+def _keep_longest(database: Database, config: configuration.Config) -> None:
+    """Remember how long certificates may live from now on, before the first of them is issued."""
+    profiles = {**BUILTIN, **config.profile}
+    with database.read() as connection:
+        known = {
+            key.environment: key.longest for key in base.find(connection, EnvironmentKey, base.select(EnvironmentKey))
+        }
+    for name, settings in config.environment.items():
+        longest = max(profiles[profile].lifetime for profile in settings.profiles)
+        if known[name] < longest:
+            with database.write(durable=True) as connection:
+                raise_longest(connection, name, longest)
 
 
 def _stored_nonce_keys(database: Database) -> dict[str, bytes]:

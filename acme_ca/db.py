@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
@@ -23,8 +24,9 @@ from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-REVISION = "0008"  # of the tables: the newest in migrations/versions, which a test compares
+REVISION = "0011"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
+SETTLING = 2.0  # seconds that `settle` waits at most
 _REHEARSING = ContextVar("rehearsing", default=False)
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
 
@@ -164,6 +166,21 @@ class Database:
                 with suppress(self._driver.Error):  # a connection that is lost has lost the transaction too
                     driver.execute("ROLLBACK")
                 raise
+
+    def settle(self) -> None:
+        """Wait until the transactions that are writing now have ended: what they wrote is seen from then on.
+
+        A row has its time before it is committed. PostgreSQL's may be slow: two seconds is the longest that is waited.
+        """
+        if self.url.get_backend_name() == "sqlite":
+            with self.write():
+                return
+        with self.read() as connection:
+            own = connection.scalar(text("SELECT pg_current_xact_id()::text"))  # those that write have older ones
+            ended = text("SELECT pg_snapshot_xmin(pg_current_snapshot()) > CAST(:own AS xid8)")
+            until = time.monotonic() + SETTLING
+            while not connection.scalar(ended, {"own": own}) and time.monotonic() < until:
+                time.sleep(0.01)
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:

@@ -170,6 +170,13 @@ OCSP_ANSWERS = Counter(
     ("environment", "status"),
     registry=REGISTRY,
 )
+RESPONDER_NOT_AFTER = Gauge(
+    "acme_ca_ocsp_responder_expiration_timestamp_seconds",
+    "When the certificate of an issuer's OCSP responder on this host expires (Unix time); 0 when it has none.",
+    ("environment", "issuer"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 ISSUER_NOT_AFTER = Gauge(
     "acme_ca_issuer_expiration_timestamp_seconds",
     "When an issuer's certificate expires (Unix time). It stops signing earlier, by its longest certificate.",

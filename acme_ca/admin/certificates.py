@@ -21,7 +21,7 @@ from acme_ca.models.admin import Permission
 from acme_ca.models.replacement import Replacement
 from acme_ca.models.revocation import Revocation
 from acme_ca.problems import NotFound
-from acme_ca.services import certificates, replacements, revocations
+from acme_ca.services import certificates, replacements, revocations, selecting
 from acme_ca.services.certificates import Standing
 
 BASE = "/environments/{environment}"
@@ -138,7 +138,7 @@ def _revoke(asked: Asked) -> Answered:
     body, selection = asked.body, selection_of(asked, asked.body.selection)
     revocations.check_reason(body.reason)
     if asked.dry_run:
-        counted = revocations.preview(asked.ca, selection, as_of=body.as_of)
+        counted = selecting.preview(asked.ca, selection, as_of=body.as_of)
         return Answered(
             RevocationView(
                 environment=selection.environment,
@@ -168,7 +168,7 @@ def _get_revocation(asked: Asked) -> RevocationView:
 def _replace(asked: Asked) -> Answered:
     body, selection = asked.body, selection_of(asked, asked.body.selection)
     if asked.dry_run:
-        counted = revocations.preview(asked.ca, selection, as_of=body.as_of)
+        counted = selecting.preview(asked.ca, selection, as_of=body.as_of)
         return Answered(
             ReplacementView(
                 environment=selection.environment,
@@ -236,7 +236,7 @@ def _replacement(one: Replacement) -> ReplacementView:
         environment=one.environment,
         selection=one.selection,
         total=one.total,
-        as_of=one.created_at,
+        as_of=one.as_of,
         status=one.status,
         ordered_by=one.ordered_by,
         ended_at=one.ended_at,

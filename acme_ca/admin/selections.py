@@ -10,7 +10,7 @@ from acme_ca.admin.calls import Asked, Model, Query, Text, Time
 from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
 from acme_ca.services.certificates import standing_of
-from acme_ca.services.revocations import Expected
+from acme_ca.services.selecting import Expected
 
 
 class Selectors(Model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, case, select, update
@@ -21,7 +21,7 @@ class Crl(Record):
     """One list. `key` is ISSUER for all certificates of an issuer, ISSUER/SHARD for those of a shard.
 
     `number` is the CRLNumber of `der`, and 0 before there is one. `marks` counts what asked for a new list; `due_at` is
-    timetable and lease in one.
+    timetable and lease in one. `urls` are all under which a shard was ever published: certificates name one each.
     """
 
     key: str
@@ -35,6 +35,7 @@ class Crl(Record):
     next_update: datetime | None = None
     entries: int = 0
     size: int = 0
+    urls: list[str] = field(default_factory=list)
     der: bytes | None = None
 
 
@@ -69,6 +70,7 @@ _PUBLISH = Prepared(
         next_update=bindparam("next_update", type_=CRLS.c.due_at.type),
         entries=bindparam("entries", type_=CRLS.c.entries.type),
         size=bindparam("size", type_=CRLS.c.size.type),
+        urls=bindparam("urls", type_=CRLS.c.urls.type),
         der=bindparam("der", type_=CRLS.c.der.type),
         due_at=case(
             (CRLS.c.marks == bindparam("_marks"), bindparam("refresh_at", type_=CRLS.c.due_at.type)),
@@ -137,6 +139,7 @@ def publish(connection: Connection, before: Crl, after: Crl) -> bool:
         "next_update": after.next_update,
         "entries": after.entries,
         "size": after.size,
+        "urls": after.urls,
         "der": after.der,
         "refresh_at": after.due_at,
     }

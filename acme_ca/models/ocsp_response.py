@@ -68,11 +68,21 @@ def due(connection: Connection, issuer_id: str, now: datetime, most: int) -> lis
     return base.find(connection, Certificate, _DUE, issuer_id=issuer_id, now=now, most=most)
 
 
-def keep(connection: Connection, line: Certificate, response: OcspResponse | None, due_at: datetime | None) -> None:
-    """Keep a response in the place of the one before, and say when the next is due; None for no more."""
-    forget(connection, line.serial)
-    if response is not None:
-        base.insert(connection, response)
+def kept_until(connection: Connection, lines: Sequence[Certificate]) -> dict[str, datetime]:
+    """Return the nextUpdate of the responses that are kept about certificates, by their serials."""
+    columns = OCSP_RESPONSES.c
+    statement = select(columns.serial, columns.next_update).where(columns.serial.in_([line.serial for line in lines]))
+    return dict(connection.execute(statement).tuples().all())
+
+
+def keep(connection: Connection, response: OcspResponse) -> None:
+    """Keep a response in the place of the one before."""
+    forget(connection, response.serial)
+    base.insert(connection, response)
+
+
+def schedule(connection: Connection, line: Certificate, due_at: datetime | None) -> None:
+    """Say when the next response about a certificate is due; None for no more."""
     _NEXT_DUE.change(connection, {"_id": line.id, "due_at": due_at})
 
 

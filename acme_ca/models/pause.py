@@ -103,14 +103,19 @@ def refusals(
 
 
 def mark_account(connection: Connection, account_id: str, *, paused: bool) -> None:
-    """Let newOrder look for pauses of the account from now on, or no more."""
+    """Let newOrder look for pauses of the account from now on, or no more.
+
+    Its row is held also when it is marked so already: until the pause is there to be seen, nobody ends the mark.
+    """
+    _hold(connection, account_id)
     marked = update(ACCOUNTS).where(ACCOUNTS.c.id == account_id, ACCOUNTS.c.paused.is_not(paused))
     connection.execute(marked.values(paused=paused))
 
 
 def unmark_unpaused(connection: Connection, account_ids: Iterable[str]) -> None:
     """Let newOrder no more look for pauses of those accounts that have none."""
-    for account_id in set(account_ids):
+    for account_id in sorted(set(account_ids)):
+        _hold(connection, account_id)
         held = select(PAUSES.c.id).where(PAUSES.c.account_id == account_id, PAUSES.c.paused_until.is_not(None))
         if connection.scalar(held.limit(1)) is None:
             mark_account(connection, account_id, paused=False)
@@ -119,3 +124,8 @@ def unmark_unpaused(connection: Connection, account_ids: Iterable[str]) -> None:
 def forget(connection: Connection, keys: list[str]) -> None:
     """Delete rows."""
     connection.execute(delete(PAUSES).where(PAUSES.c.id.in_(keys)))
+
+
+def _hold(connection: Connection, account_id: str) -> None:
+    """Keep others from marking an account until the transaction ends."""
+    connection.execute(select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == account_id).with_for_update())

@@ -28,10 +28,11 @@ class ReplacementStatus(StrEnum):
 
 @dataclass(kw_only=True)
 class Replacement(Record):
-    """The replacement of the certificates of a selection that were valid at `created_at`: `total` of them.
+    """The replacement of the certificates of a selection that were valid at `as_of` and had no successor: `total`.
 
-    Each has its moment within `spread` seconds from then on. `replaced` have a successor; `remaining` are valid and
-    have none; all others expired or were revoked. Both are counted by the worker.
+    Each has its moment within `spread` seconds from `created_at` on. `replaced` have a successor, without those that
+    had one before (`replaced_before`); `remaining` are valid and have none; all others expired or were revoked. Both
+    are counted by the worker.
     """
 
     id: str = field(default_factory=new_id)
@@ -40,10 +41,12 @@ class Replacement(Record):
     spread: int
     explanation_url: str | None = None
     total: int
+    replaced_before: int = 0
     replaced: int = 0
     remaining: int
     status: str = ReplacementStatus.RUNNING.value
     ordered_by: str
+    as_of: datetime
     created_at: datetime
     ended_at: datetime | None = None
 
@@ -52,8 +55,8 @@ class Replacement(Record):
         return Selection.load(self.selection)
 
     def includes(self, line: Certificate) -> bool:
-        """Whether a valid certificate is to be replaced: one of the selection that was there when it began."""
-        return line.id < first_id(self.created_at) and self.selected().matches(line)
+        """Whether a valid certificate is to be replaced: one of the selection that was there when it was counted."""
+        return line.id < first_id(self.as_of) and self.selected().matches(line)
 
     def moment(self, line: Certificate) -> datetime:
         """Return when a certificate is to be replaced: always the same, and another one for each certificate."""

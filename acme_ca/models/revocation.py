@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Index, select
 
 from acme_ca.models import base
-from acme_ca.models.base import Record, new_id, partial_index, table_of
+from acme_ca.models.base import Record, first_id, new_id, partial_index, table_of
+from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
 
 
@@ -26,7 +27,8 @@ class Revocation(Record):
     """The revocation of the certificates of a selection that were valid at `as_of`: `total` of them.
 
     The newest comes first; those from `after` on are done. `skipped` are those that expired, or that somebody else
-    revoked, in the meantime. `reason` is a code of RFC 5280 §5.3.1.
+    revoked, in the meantime, and those that were being signed: they are abandoned. `reason` is a code of
+    RFC 5280 §5.3.1.
     """
 
     id: str = field(default_factory=new_id)
@@ -46,6 +48,11 @@ class Revocation(Record):
     def selected(self) -> Selection:
         """Return the selection."""
         return Selection.load(self.selection)
+
+    def will_reach(self, line: Certificate) -> bool:
+        """Whether it will come to a certificate that is valid now."""
+        is_ahead = line.id < first_id(self.as_of) and (self.after is None or line.id < self.after)
+        return is_ahead and self.status == RevocationStatus.RUNNING and self.selected().matches(line)
 
     def advance(self, after: str, revoked: int, skipped: int) -> None:
         """Count a batch whose last certificate is `after`."""
@@ -68,6 +75,13 @@ def running_ids(connection: Connection) -> list[str]:
     """Return the ids of revocations that are not finished, the oldest first."""
     running = select(REVOCATIONS.c.id).where(REVOCATIONS.c.finished_at.is_(None)).order_by(REVOCATIONS.c.id)
     return list(connection.scalars(running))
+
+
+def running(connection: Connection, environment: str) -> list[Revocation]:
+    """Return an environment's revocations that are not finished: few, and mostly none."""
+    columns = REVOCATIONS.c
+    statement = base.select(Revocation, columns.finished_at.is_(None), columns.environment == environment)
+    return base.find(connection, Revocation, statement)
 
 
 def newest(connection: Connection, environment: str, *, before: str | None, limit: int) -> list[Revocation]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -22,11 +22,13 @@ from acme_ca import identifiers
 from acme_ca.models.base import first_id
 from acme_ca.models.certificate import CERTIFICATES, Certificate, CertificateStatus
 from acme_ca.models.certificate_term import MAX_DEPTH, TERMS, domain_terms
+from acme_ca.models.environment import oldest_claim
 from acme_ca.problems import Malformed
 
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ISSUED = CERTIFICATES.c.status == literal_column(f"'{CertificateStatus.ISSUED.value}'")
+_NOT_ABANDONED = CERTIFICATES.c.status != literal_column(f"'{CertificateStatus.ABANDONED.value}'")
 
 
 class _Hidden(ColumnElement[Any]):
@@ -93,8 +95,8 @@ class Selection:
             environment=environment,
             name=None if name is None else _name(name),
             below=None if below is None else _domain(below),
-            serial=None if serial is None else _digits(serial, _SERIAL, "serial").zfill(34),
-            key_sha256=None if key_sha256 is None else _digits(key_sha256, _SHA256, "key_sha256"),
+            serial=None if serial is None else serial_of(serial),
+            key_sha256=None if key_sha256 is None else key_sha256_of(key_sha256),
             since=None if since is None else _aware(since, "since"),
             until=None if until is None else _aware(until, "until"),
             **others,
@@ -114,6 +116,16 @@ class Selection:
             for name, value in found.items()
             if value is not None
         }
+
+    def living(self, connection: Connection, moment: datetime) -> Self:
+        """Return the same selection without what had surely ended at a moment: claimed too long before it.
+
+        The walk from the newest certificate on then ends where no older one can be valid.
+        """
+        since = oldest_claim(connection, self.environment, moment)
+        if since is None or (self.since is not None and self.since >= since):
+            return self
+        return dataclasses.replace(self, since=since)
 
     def matches(self, line: Certificate) -> bool:
         """Whether a line of the ledger belongs to the selection, be it valid or not."""
@@ -138,17 +150,24 @@ class Selection:
             and (self.until is None or line.id < first_id(self.until))
         )
 
-    def ids(self, *conditions: ColumnElement[bool], before: str | None = None) -> Select[str]:
-        """Return the statement for the ids of issued certificates, the newest first; only those `before` an id."""
-        return self._walk(select(self._order), conditions, before)
+    def ids(
+        self, *conditions: ColumnElement[bool], before: str | None = None, with_claimed: bool = False
+    ) -> Select[str]:
+        """Return the statement for the ids of issued certificates, the newest first; only those `before` an id.
 
-    def lines(self, *conditions: ColumnElement[bool], before: str | None = None) -> Select[Any]:
+        `with_claimed` are those too that are being signed now.
+        """
+        return self._walk(select(self._order), conditions, before, with_claimed=with_claimed)
+
+    def lines(
+        self, *conditions: ColumnElement[bool], before: str | None = None, with_claimed: bool = False
+    ) -> Select[Any]:
         """Return the statement for ledger lines of issued certificates, as `ids` for their ids."""
-        return self._walk(select(CERTIFICATES), conditions, before)
+        return self._walk(select(CERTIFICATES), conditions, before, with_claimed=with_claimed)
 
-    def count(self, *conditions: ColumnElement[bool]) -> Select[int]:
-        """Return the statement for how many issued certificates there are."""
-        return self._walk(select(func.count()), conditions, None, in_order=False)
+    def count(self, *conditions: ColumnElement[bool], with_claimed: bool = False) -> Select[int]:
+        """Return the statement for how many issued certificates there are; `with_claimed` as in `ids`."""
+        return self._walk(select(func.count()), conditions, None, in_order=False, with_claimed=with_claimed)
 
     def _has_name(self, line: Certificate) -> bool:
         if self.name is not None and self.name not in line.names:
@@ -194,6 +213,7 @@ class Selection:
         before: str | None,
         *,
         in_order: bool = True,
+        with_claimed: bool,
     ) -> Select[Any]:
         order, driving = self._order, self._driving_term
         if driving is None:
@@ -206,7 +226,8 @@ class Selection:
         bounds = [order >= first_id(self.since)] if self.since is not None else []
         bounds += [order < first_id(self.until)] if self.until is not None else []
         bounds += [order < before] if before is not None else []
-        statement = statement.where(_ISSUED, *self._column_conditions(), *bounds, *conditions)
+        status = _NOT_ABANDONED if with_claimed else _ISSUED
+        statement = statement.where(status, *self._column_conditions(), *bounds, *conditions)
         statement = statement.where(*(self._has_term(term) for term in self._terms if term != driving))
         return statement.order_by(order.desc()) if in_order else statement
 
@@ -239,6 +260,16 @@ def standing_at(moment: datetime) -> ColumnElement[bool]:
     """Return the condition that a certificate was valid at a moment: claimed before, neither expired nor revoked."""
     unrevoked = CERTIFICATES.c.revoked_at.is_(None) | (CERTIFICATES.c.revoked_at > moment)
     return and_(CERTIFICATES.c.id < first_id(moment), CERTIFICATES.c.not_after > moment, unrevoked)
+
+
+def serial_of(text: str) -> str:
+    """Return the serial that a person wrote in hexadecimal, colons or not, as the ledger has it; raises Malformed."""
+    return _digits(text, _SERIAL, "serial").zfill(34)
+
+
+def key_sha256_of(text: str) -> str:
+    """Return the SHA-256 of a key that a person wrote in hexadecimal, colons or not; raises Malformed."""
+    return _digits(text, _SHA256, "key_sha256")
 
 
 def _name(text: str) -> str:

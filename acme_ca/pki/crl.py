@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,13 +36,13 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class CrlRequest:
-    """What is to be listed. `url` names the shard's distribution point and is None for a full CRL; times are aware."""
+    """What is to be listed. `urls` are of the shard's distribution point, none for a full CRL; times are aware."""
 
     number: int
     this_update: datetime
     next_update: datetime
     revoked: Iterable[Revoked]
-    url: str | None = None
+    urls: Sequence[str] = ()
 
 
 def make(request: CrlRequest, issuer: x509.Certificate, key: SigningKey) -> bytes:
@@ -54,8 +54,8 @@ def make(request: CrlRequest, issuer: x509.Certificate, key: SigningKey) -> byte
         _extension(key_identifier_of(issuer)),
         _extension(x509.CRLNumber(request.number)),
     ]
-    if request.url is not None:
-        extensions.append(_extension(_only(request.url), critical=True))
+    if request.urls:
+        extensions.append(_extension(_only(request.urls), critical=True))
     builder = x509.CertificateRevocationListBuilder(
         issuer.subject,
         request.this_update.replace(microsecond=0, tzinfo=None),
@@ -70,10 +70,10 @@ def _extension(value: x509.ExtensionType, *, critical: bool = False) -> x509.Ext
     return x509.Extension(value.oid, critical, value)
 
 
-def _only(url: str) -> x509.IssuingDistributionPoint:
-    """Return what limits a CRL to the certificates that name this distribution point. §5.2.5."""
+def _only(urls: Sequence[str]) -> x509.IssuingDistributionPoint:
+    """Return what limits a CRL to the certificates that name this distribution point, by any of its URLs. §5.2.5."""
     return x509.IssuingDistributionPoint(
-        full_name=[x509.UniformResourceIdentifier(url)],
+        full_name=[x509.UniformResourceIdentifier(url) for url in urls],
         relative_name=None,
         only_contains_user_certs=False,
         only_contains_ca_certs=False,

@@ -52,11 +52,6 @@ class Reader:
             return None
         return self.take(tag)
 
-    def skip(self) -> None:
-        """Pass over a value of any tag, if there is one."""
-        if not self.is_at_end:
-            self.take(self._der[self._at])
-
     def end(self) -> None:
         """Refuse anything that is left."""
         if not self.is_at_end:

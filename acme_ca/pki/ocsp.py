@@ -24,6 +24,10 @@ from acme_ca.pki.signing import SigningKey, hash_for, new_serial
 
 SUCCESSFUL, MALFORMED_REQUEST, INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED = 0, 1, 2, 3, 6  # OCSPResponseStatus, §4.2.1
 MOST_CERTIFICATES = 32  # in one request; each is a look into the ledger
+MOST_EXTENSIONS = 16  # of a request or a certificate in it
+LONGEST_REQUEST = 8192  # octets: 32 certificates by SHA-512 are below
+LONGEST_HASH = 64  # octets, of one that is not known here
+LONGEST_SERIAL = 20  # octets, RFC 5280 §4.1.2.2
 LONGEST_NONCE = 128  # octets, RFC 9654 §2.1
 NONCE = bytes.fromhex("06092b0601050507300102")  # id-pkix-ocsp-nonce
 BASIC = bytes.fromhex("06092b0601050507300101")  # id-pkix-ocsp-basic
@@ -83,6 +87,8 @@ class Responder:
 
 def parse(request_der: bytes) -> OcspRequest:
     """Return what a request asks; raises DerError for a malformed one. Its signature, if any, is not looked at."""
+    if len(request_der) > LONGEST_REQUEST:
+        raise DerError(f"the request has {len(request_der)} octets, expected at most {LONGEST_REQUEST}")
     whole = Reader(request_der)
     request = Reader(whole.take(der.SEQUENCE))
     whole.end()
@@ -95,8 +101,8 @@ def parse(request_der: bytes) -> OcspRequest:
     ids = tuple(_cert_ids(Reader(body.take(der.SEQUENCE))))
     extensions = body.maybe(der.context(2))
     body.end()
-    if not 0 < len(ids) <= MOST_CERTIFICATES:
-        raise DerError(f"the request is about {len(ids)} certificates, expected 1 to {MOST_CERTIFICATES}")
+    if not ids:
+        raise DerError("the request is about no certificate")
     return OcspRequest(ids, None if extensions is None else _nonce(extensions))
 
 
@@ -204,8 +210,10 @@ _SIGNS_ONLY = x509.KeyUsage(
 
 
 def _cert_ids(requests: Reader) -> list[CertId]:
-    found = []
+    found: list[CertId] = []
     while not requests.is_at_end:
+        if len(found) == MOST_CERTIFICATES:
+            raise DerError(f"the request is about more than {MOST_CERTIFICATES} certificates")
         one = Reader(requests.take(der.SEQUENCE))
         whole = one.take_whole(der.SEQUENCE)
         if (extensions := one.maybe(der.context(0))) is not None:
@@ -218,21 +226,34 @@ def _cert_ids(requests: Reader) -> list[CertId]:
 def _cert_id(whole: bytes) -> CertId:
     parts = Reader(Reader(whole).take(der.SEQUENCE))
     algorithm = Reader(parts.take(der.SEQUENCE))
-    oid = algorithm.take_whole(der.OID)
-    algorithm.skip()  # its parameters: NULL, or nothing
+    hash_name = HASHES.get(algorithm.take_whole(der.OID))
+    if algorithm.maybe(der.NULL):
+        raise DerError("the NULL of a hash algorithm has content")
     algorithm.end()
-    name_hash, key_hash = parts.take(der.OCTET_STRING), parts.take(der.OCTET_STRING)
-    serial = der.integer(parts.take(der.INTEGER))
+    hashes = parts.take(der.OCTET_STRING), parts.take(der.OCTET_STRING)
+    _check_hashes(hash_name, hashes)
+    serial = parts.take(der.INTEGER)
     parts.end()
-    return CertId(whole, HASHES.get(oid), name_hash, key_hash, serial)
+    if len(serial) > LONGEST_SERIAL or (number := der.integer(serial)) < 0:
+        raise DerError(f"a serial number is negative or has more than {LONGEST_SERIAL} octets")
+    return CertId(whole, hash_name, *hashes, number)
+
+
+def _check_hashes(hash_name: str | None, hashes: tuple[bytes, bytes]) -> None:
+    """Refuse hashes of another length than their algorithm's: the response repeats them, and caches keep them."""
+    longest = LONGEST_HASH if hash_name is None else new_hash(hash_name, usedforsecurity=False).digest_size
+    if any(len(one) > longest or (hash_name is not None and len(one) < longest) for one in hashes):
+        raise DerError(f"a hash by {hash_name} has another length than {longest} octets")
 
 
 def _extensions(explicit: bytes) -> list[tuple[bytes, bool, bytes]]:
     outer = Reader(explicit)
     inner = Reader(outer.take(der.SEQUENCE))
     outer.end()
-    found = []
+    found: list[tuple[bytes, bool, bytes]] = []
     while not inner.is_at_end:
+        if len(found) == MOST_EXTENSIONS:
+            raise DerError(f"there are more than {MOST_EXTENSIONS} extensions")
         one = Reader(inner.take(der.SEQUENCE))
         oid, critical, value = one.take_whole(der.OID), one.maybe(der.BOOLEAN), one.take(der.OCTET_STRING)
         one.end()

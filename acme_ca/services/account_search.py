@@ -85,7 +85,7 @@ def detail(ca: Authority, environment: str, account_id: str) -> Detail:
         return Detail(
             account,
             certificates=connection.scalar(selection.count()) or 0,
-            valid_certificates=connection.scalar(selection.count(standing_at(now))) or 0,
+            valid_certificates=connection.scalar(selection.living(connection, now).count(standing_at(now))) or 0,
             orders=connection.scalar(orders) or 0,
             pauses=base.find(connection, Pause, paused.limit(100)),
         )
@@ -122,8 +122,7 @@ def end(
             audit.record(connection, environment, "account.revoked", account.id, account_id=account.id, by=by)
     if revoke is None:
         return account, None
-    found = revocations.preview(ca, selection)  # nothing is added to it: the account is over
-    return account, revocations.start(ca, selection, revoke, by=by, expected=found.expected)
+    return account, revocations.start(ca, selection, revoke, by=by, expected=None)
 
 
 def _account(connection: Connection, environment: str, account_id: str, *, lock: bool = False) -> Account:

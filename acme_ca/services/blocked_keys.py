@@ -15,13 +15,11 @@ from acme_ca.authority import Authority
 from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
 from acme_ca.models.certificate import BLOCKED_KEYS, BlockedKey
-from acme_ca.models.selection import Selection
+from acme_ca.models.selection import key_sha256_of
 from acme_ca.problems import Conflict, Malformed, NotFound
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit
-
-EVERYWHERE = "*"
-"""The environment of audit events that are about all of them."""
+from acme_ca.services.revocation import EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ def hash_of(text: str) -> bytes:
     The text is that hash in hexadecimal, a public key in PEM, or a certificate in PEM.
     """
     if "-----BEGIN" not in text:
-        return bytes.fromhex(Selection.of("", key_sha256=text).key_sha256 or "")
+        return bytes.fromhex(key_sha256_of(text))
     try:
         if "CERTIFICATE-----" in text:
             return spki_sha256(x509.load_pem_x509_certificate(text.encode()).public_key())  # type: ignore[arg-type]  # a key of any kind has such an encoding

@@ -16,7 +16,7 @@ from acme_ca.authority import Authority
 from acme_ca.models import base, evidence
 from acme_ca.models.certificate import CERTIFICATES, BlockedKey, Certificate, CertificateStatus
 from acme_ca.models.order import Order
-from acme_ca.models.selection import Selection, standing_at
+from acme_ca.models.selection import Selection, serial_of, standing_at
 from acme_ca.problems import Malformed, NotFound
 
 MAX_PAGE = 1000  # certificates in one answer
@@ -75,6 +75,8 @@ def search(
     check_page(after, limit)
     conditions = () if standing is None else (_condition(standing),)
     with ca.database.read() as connection:
+        if standing == Standing.VALID:
+            selection = selection.living(connection, clock.now())
         statement = selection.lines(*conditions, before=after).limit(limit + 1)
         found = base.find(connection, Certificate, statement)
     page = found[:limit]
@@ -83,7 +85,7 @@ def search(
 
 def detail(ca: Authority, serial: str) -> Detail:
     """Return the certificate with a serial number (hexadecimal), of whatever environment; raises NotFound."""
-    wanted = Selection.of("", serial=serial).serial
+    wanted = serial_of(serial)
     with ca.database.read() as connection:
         found = base.find(connection, Certificate, base.select(Certificate, CERTIFICATES.c.serial == wanted))
         if not found:

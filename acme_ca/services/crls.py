@@ -7,7 +7,7 @@ What fails in between leaves the old list where it is, and the claim runs out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +27,9 @@ from acme_ca.problems import NotFound, ServiceUnavailable
 from acme_ca.services import audit
 
 LEASE = timedelta(seconds=30)  # how long the making of a list may take, and the pause after one that failed
+BACKDATE = timedelta(minutes=1)  # of thisUpdate: a list is "not yet valid" for clocks that are behind
+ENTRIES_A_SECOND = 500  # a list of 1000 is made every two seconds at most, however many revocations ask for it
+LONGEST_REST = timedelta(minutes=1)  # between two lists that were asked for
 SETTLING = timedelta(minutes=1)  # after which a first list is made again: revocations of that moment may have missed it
 
 log = structlog.get_logger(__name__)
@@ -72,7 +75,9 @@ def publish_due(ca: Authority) -> int:
     for environment, issuer in _publishing(ca, now):
         wanted = {models.key_of(issuer.id, shard): shard for shard in _shards(issuer)}
         _begin(ca, environment, issuer, {key: shard for key, shard in wanted.items() if key not in known}, now)
-        due = [key for key, crl in known.items() if crl.issuer_id == issuer.id and crl.due_at <= now]
+        own = [crl for crl in known.values() if crl.issuer_id == issuer.id]
+        _move(ca, [crl for crl in own if not set(_urls(issuer, crl)) <= set(crl.urls)], now)
+        due = [crl.key for crl in own if _is_due(crl, now)]
         for key in (*due, *(wanted.keys() - known.keys())):
             published += _publish(ca, environment, issuer, key)
     return published
@@ -118,14 +123,12 @@ def regenerate(ca: Authority, issuer: str | None = None, *, by: str) -> list[str
 
 
 def overdue(ca: Authority) -> list[str]:
-    """Return the keys of the lists of living issuers that are past their nextUpdate."""
+    """Return the keys of the lists of living issuers that are past their nextUpdate, or were begun and never made."""
     now = clock.now()
     living = {issuer.id for _, issuer in _publishing(ca, now)}
     with ca.database.read() as connection:
         found = models.states(connection)
-    return [
-        crl.key for crl in found if crl.issuer_id in living and crl.next_update is not None and crl.next_update < now
-    ]
+    return [crl.key for crl in found if crl.issuer_id in living and (crl.next_update is None or crl.next_update < now)]
 
 
 def show(ca: Authority) -> int:
@@ -168,6 +171,14 @@ def _begin(
             log.debug("crl.begun_elsewhere", crl=key)
 
 
+def _move(ca: Authority, moved: Sequence[Crl], now: datetime) -> None:
+    """Let shards be made anew that are at a URL which they do not name yet, unless somebody is about to."""
+    for crl in moved:
+        if crl.due_at > now + LEASE:
+            with ca.database.write() as connection:
+                models.mark(connection, crl.key, now)
+
+
 def _publish(ca: Authority, environment: Environment, issuer: Issuer, key: str) -> bool:
     """Make one list; a signer that fails is told, and leaves the old one where it is."""
     before = _claim(ca, key)
@@ -195,12 +206,21 @@ def _publish(ca: Authority, environment: Environment, issuer: Issuer, key: str) 
     return True
 
 
+def _is_due(crl: Crl, now: datetime) -> bool:
+    """Whether a list is due, and the last one was made long enough ago for its size: a mass revocation asks often."""
+    if crl.due_at > now:
+        return False
+    rest = min(timedelta(seconds=crl.entries / ENTRIES_A_SECOND), LONGEST_REST)
+    age = LONGEST_REST if crl.this_update is None else now - crl.this_update - BACKDATE
+    return not timedelta() <= age < rest  # negative: the clock had been ahead
+
+
 def _claim(ca: Authority, key: str) -> Crl | None:
     """Return a list that is due as it was claimed, or None when somebody else makes it."""
     now = clock.now()
     with ca.database.write() as connection:
         crl = models.state(connection, key)
-        if crl is None or crl.due_at > now or not models.claim(connection, crl, now + LEASE):
+        if crl is None or not _is_due(crl, now) or not models.claim(connection, crl, now + LEASE):
             return None
     return crl
 
@@ -208,7 +228,7 @@ def _claim(ca: Authority, key: str) -> Crl | None:
 def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) -> Crl:
     """Return the list that comes after another one. What was revoked is read after the marks were."""
     now = clock.now()
-    this_update, lifetime = now.replace(microsecond=0), timedelta(seconds=environment.settings.crl_lifetime)
+    lifetime = timedelta(seconds=environment.settings.crl_lifetime)
     ended_after = models.ended_after(before.this_update, now, lifetime)
     with ca.database.read() as connection:
         revoked = [
@@ -217,22 +237,37 @@ def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) 
         ]
     after = before.copy()
     after.number = models.next_number(before.number, now)
-    after.this_update = this_update
-    after.next_update = min(this_update + lifetime, issuer.certificate.not_valid_after_utc)
+    after.this_update = _this_update(before, now)
+    after.next_update = min(now.replace(microsecond=0) + lifetime, issuer.certificate.not_valid_after_utc)
     after.due_at = now + (lifetime / 2 if before.number else SETTLING)
+    after.urls = list(dict.fromkeys((*before.urls, *_urls(issuer, before))))
     after.der = pki.make(
         pki.CrlRequest(
             number=after.number,
             this_update=after.this_update,
             next_update=after.next_update,
             revoked=revoked,
-            url=None if before.shard is None else issuer.crl_url_of(before.shard),
+            urls=after.urls,
         ),
         issuer.certificate,
         issuer.key,
     )
     after.entries, after.size = len(revoked), len(after.der)
     return after
+
+
+def _urls(issuer: Issuer, crl: Crl) -> tuple[str, ...]:
+    """Return the URL that the certificates of a list name now, if it is of a shard: a full list need not say it."""
+    url = None if crl.shard is None else issuer.crl_url_of(crl.shard)
+    return () if url is None else (url,)
+
+
+def _this_update(before: Crl, now: datetime) -> datetime:
+    """Return since when a list is valid: some time ago, but not before the list that it follows."""
+    earliest = (now - BACKDATE).replace(microsecond=0)
+    if before.this_update is None or before.this_update > now:  # it is from a clock that was ahead
+        return earliest
+    return max(before.this_update, earliest)
 
 
 def _state(crl: Crl) -> CrlState:

@@ -121,6 +121,34 @@ def resume_due(ca: Authority) -> int:
     return len(due)
 
 
+def abandon(
+    connection: Connection,
+    line: Certificate,
+    error: Mapping[str, Any] | None = None,
+    *,
+    by: str = SYSTEM,
+    **details: str,
+) -> None:
+    """Give a serial up for good: whoever signs it cannot record it, and the order goes on under another one.
+
+    `error` is the problem document of what went wrong, unless the process died.
+    """
+    line.abandon()
+    base.update(connection, line)
+    audit.record(
+        connection,
+        line.environment,
+        "certificate.abandoned",
+        line.id,
+        account_id=line.account_id,
+        by=by,
+        order=line.order_id,
+        serial=line.serial,
+        error=error,
+        **details,
+    )
+
+
 def _start(ca: Authority, order: Order, authorizations: Sequence[Authorization], csr_der: bytes) -> None:
     now = clock.now()
     order.start_processing(now, authorizations, csr_der, now + LEASE, ca.processes.own)
@@ -290,7 +318,7 @@ def _mark_replaced(connection: Connection, order: Order) -> None:
 def _give_up(ca: Authority, claim: Claim, problem: Problem) -> None:
     """Abandon the serial; release the order after passing trouble, end it after a refusal."""
     with suppress(Contended), ca.database.write() as connection:  # contended: the claim was taken over
-        _abandon(connection, claim.line, problem.document())
+        abandon(connection, claim.line, problem.document())
         if isinstance(problem, ServiceUnavailable):
             claim.order.release()
         else:
@@ -298,28 +326,11 @@ def _give_up(ca: Authority, claim: Claim, problem: Problem) -> None:
         base.update(connection, claim.order)
 
 
-def _abandon(connection: Connection, line: Certificate, error: Mapping[str, Any] | None = None) -> None:
-    """Give a serial up for good; `error` is the problem document of what went wrong, unless the process died."""
-    line.abandon()
-    base.update(connection, line)
-    audit.record(
-        connection,
-        line.environment,
-        "certificate.abandoned",
-        line.id,
-        account_id=line.account_id,
-        by=SYSTEM,
-        order=line.order_id,
-        serial=line.serial,
-        error=error,
-    )
-
-
 def _abandon_all(connection: Connection, order: Order) -> None:
     columns = Certificate.table.c
     claimed = base.select(Certificate, columns.order_id == order.id, columns.status == CertificateStatus.CLAIMED.value)
     for line in base.find(connection, Certificate, claimed):
-        _abandon(connection, line)
+        abandon(connection, line)
 
 
 def _repeat_caa(ca: Authority, claim: Claim) -> None:

@@ -23,16 +23,17 @@ from acme_ca.services.responders import Responders, load, path_of, responding
 
 BATCH = 64  # responses signed in one transaction: some milliseconds, with a key that is always in memory
 ROUNDS = 16  # batches before the job takes a breath
+SOONEST = timedelta(minutes=1)  # between responses about a certificate, while its responder cannot be renewed
+BACKDATE = timedelta(minutes=1)  # of thisUpdate: a response is "not yet valid" for clocks that are behind
 UNKNOWN_LIFETIME = timedelta(minutes=1)  # the serial may be given away in the next moment
-MOST_CACHED = 4096  # responses of an issuer that a process keeps
+MOST_CACHED = 4 * 1024 * 1024  # octets of responses that a process keeps: some thousand
 
 
 @dataclass(frozen=True, slots=True)
 class OcspAnswer:
-    """A response in DER. Times are None where there is nothing for caches: failures, and answers to a nonce."""
+    """A response in DER. `next_update` is None where there is nothing for caches: failures, and answers to a nonce."""
 
     der: bytes
-    this_update: datetime | None = None
     next_update: datetime | None = None
 
 
@@ -46,11 +47,13 @@ class _Cached:
 class Responding:
     """Answers for the issuers of a process that have a responder."""
 
-    def __init__(self, ca: Authority) -> None:
+    def __init__(self, ca: Authority, most_cached: int = MOST_CACHED) -> None:
         self._ca = ca
         self._responders = Responders(ca)
         self._issuers = {issuer.id: (environment, issuer) for environment, issuer in responding(ca)}
         self._cache: dict[tuple[str, bytes], _Cached] = {}
+        self._cached = 0  # octets
+        self._most_cached = most_cached
 
     def answer(self, issuer_id: str, request_der: bytes) -> OcspAnswer:
         """Return the answer of an issuer's responder; raises NotFound when it has none."""
@@ -81,7 +84,7 @@ class Responding:
         if asked.der != pki.cert_id(issuer.certificate, asked.serial).der:
             return None
         metrics.child(metrics.OCSP_ANSWERS, environment.name, found.status).inc()
-        return OcspAnswer(found.der, found.this_update, found.next_update)
+        return OcspAnswer(found.der, found.next_update)
 
     def _signed(self, environment: Environment, issuer: Issuer, request: OcspRequest) -> OcspAnswer:
         """Sign a response; one without a nonce is kept in memory as long as the ledger says the same."""
@@ -107,14 +110,23 @@ class Responding:
         der = pki.respond(singles, responder, now, request.nonce)
         if not is_plain:
             return OcspAnswer(der)
-        answer = OcspAnswer(der, singles[0].this_update, singles[0].next_update)
+        answer = OcspAnswer(der, singles[0].next_update)
         self._remember(key, _Cached(standing, answer, now + (singles[0].next_update - now) / 2))
         return answer
 
     def _remember(self, key: tuple[str, bytes], cached: _Cached) -> None:
-        if len(self._cache) >= MOST_CACHED:
+        """Keep a response. What names a certificate is short and has one form: a serial has few keys."""
+        if (before := self._cache.pop(key, None)) is not None:
+            self._cached -= _size(key, before)
+        self._cached += _size(key, cached)
+        if self._cached > self._most_cached:
             self._cache.clear()
+            self._cached = _size(key, cached)
         self._cache[key] = cached
+
+
+def _size(key: tuple[str, bytes], cached: _Cached) -> int:
+    return len(key[1]) + len(cached.answer.der)
 
 
 def single(
@@ -126,7 +138,7 @@ def single(
     return Single(
         id=cert_id,
         status=_status(standing),
-        this_update=now,
+        this_update=now - BACKDATE,
         next_update=min(now + lifetime, responder.ends_at),
         revoked_at=standing.revoked_at if standing is not None else None,
         reason=standing.reason if standing is not None else None,
@@ -158,19 +170,34 @@ def _sign_batch(ca: Authority, environment: Environment, issuer: Issuer, respond
     now = clock.now()
     with ca.database.write() as connection:
         lines = models.due(connection, issuer.id, now, BATCH)
+        kept_until = models.kept_until(connection, lines)
         for line in lines:
-            response = _response(line, environment, issuer, responder, now) if line.not_after > now else None
-            due_at = None if response is None else now + (response.next_update - now) / 2
-            models.keep(connection, line, response, due_at)
+            if line.not_after <= now:
+                models.forget(connection, line.serial)
+                models.schedule(connection, line, None)
+                continue
+            response = _response(line, environment, issuer, responder, now, kept_until.get(line.serial))
+            if response is not None:
+                models.keep(connection, response)
+            rest = (kept_until[line.serial] if response is None else response.next_update) - now
+            models.schedule(connection, line, now + max(rest / 2, SOONEST))
     return len(lines)
 
 
 def _response(
-    line: Certificate, environment: Environment, issuer: Issuer, responder: Responder, now: datetime
-) -> OcspResponse:
+    line: Certificate,
+    environment: Environment,
+    issuer: Issuer,
+    responder: Responder,
+    now: datetime,
+    kept_until: datetime | None,
+) -> OcspResponse | None:
+    """Return a new response; None when it would be good for no longer than the one that is kept."""
     cert_id = pki.cert_id(issuer.certificate, int(line.serial, 16))
     standing = Standing(line.revoked_at, line.revocation_reason)
     answer = single(cert_id, standing, environment, responder, now)
+    if kept_until is not None and answer.next_update <= kept_until:
+        return None
     return OcspResponse(
         serial=line.serial,
         issuer_id=issuer.id,

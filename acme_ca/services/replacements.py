@@ -22,7 +22,7 @@ from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import Malformed, NotFound
 from acme_ca.services import audit
 from acme_ca.services.certificates import check_page, require_environment
-from acme_ca.services.revocations import ANY_ONE, Expected, expect
+from acme_ca.services.selecting import ANY_ONE, Expected, expect
 
 MAX_SPREAD = 30 * 24 * 3600  # seconds
 MAX_RUNNING = 20  # in an environment: each is looked at for each question of a client
@@ -57,18 +57,22 @@ def start(
         selection=selection.document(),
         spread=spread,
         explanation_url=explanation_url,
-        total=found.total,
-        remaining=found.total,
+        total=0,
+        remaining=0,
         ordered_by=by,
-        created_at=found.as_of,
+        as_of=found.as_of,
+        created_at=clock.now(),
     )
+    with ca.database.read() as connection:
+        started.replaced_before, started.remaining = _counts(connection, started, started.as_of)
+    started.total = started.remaining
     with ca.database.write(durable=True) as connection:
         if len(models.running(connection, selection.environment)) >= MAX_RUNNING:
             raise Malformed(f"{MAX_RUNNING} replacements are going on in {selection.environment}; cancel one first")
-        if found.total == 0:
+        if started.total == 0:
             started.count(0, 0, clock.now())
         base.insert(connection, started)
-        _audit(connection, started, "replacement.started", by, total=found.total, spread=spread)
+        _audit(connection, started, "replacement.started", by, total=started.total, spread=spread)
     return started
 
 
@@ -136,16 +140,17 @@ def _note(ca: Authority, one: Replacement, replaced: int, remaining: int) -> Non
 
 
 def _counts(connection: Connection, one: Replacement, now: datetime) -> tuple[int, int]:
-    """Return how many certificates were replaced, and how many are valid and were not."""
+    """Return how many certificates were replaced since it began, and how many are valid and were not."""
     selection, columns = one.selected(), CERTIFICATES.c
-    replaced = selection.count(standing_at(one.created_at), columns.replaced_by.is_not(None))
-    remaining = selection.count(
-        columns.id < first_id(one.created_at),
+    replaced = selection.living(connection, one.as_of).count(standing_at(one.as_of), columns.replaced_by.is_not(None))
+    remaining = selection.living(connection, now).count(
+        columns.id < first_id(one.as_of),
         columns.not_after > now,
         columns.revoked_at.is_(None),
         columns.replaced_by.is_(None),
+        with_claimed=True,  # a moment later they are issued
     )
-    return connection.scalar(replaced) or 0, connection.scalar(remaining) or 0
+    return (connection.scalar(replaced) or 0) - one.replaced_before, connection.scalar(remaining) or 0
 
 
 def _audit(connection: Connection, one: Replacement, event: str, by: str, **details: Any) -> None:  # noqa: ANN401 - whatever JSON carries

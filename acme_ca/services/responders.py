@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from acme_ca import baton, clock
+from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.pki import ocsp as pki
 from acme_ca.pki.issuer import Issuer
@@ -29,8 +29,20 @@ log = structlog.get_logger(__name__)
 
 
 def renew(ca: Authority) -> int:
-    """Make the responders that are missing or past half their life; return how many were made."""
-    return sum(_renew_or_tell(ca, environment, issuer) for environment, issuer in responding(ca))
+    """Make the responders that are missing or past half their life, show when they end; return how many were made."""
+    made = sum(_renew_or_tell(ca, environment, issuer) for environment, issuer in responding(ca))
+    for environment, issuer in responding(ca):
+        responder = load(path_of(ca, issuer), issuer)
+        ends_at = 0.0 if responder is None else responder.ends_at.timestamp()
+        metrics.child(metrics.RESPONDER_NOT_AFTER, environment.name, issuer.id).set(ends_at)
+    return made
+
+
+def missing(ca: Authority) -> list[str]:
+    """Return the issuers that should have a responder on this host and have none, or one that ended."""
+    now = clock.now()
+    found = [(issuer.id, load(path_of(ca, issuer), issuer)) for _, issuer in responding(ca)]
+    return [issuer_id for issuer_id, responder in found if responder is None or responder.ends_at <= now]
 
 
 def responding(ca: Authority) -> list[tuple[Environment, Issuer]]:

@@ -1,18 +1,14 @@
 """Revocation at an operator's wish: of all the valid certificates of a selection, however many there are.
 
-`preview` counts first. `start` writes down what is to be done, on condition that it is what was counted; the work is
-done in batches, each of which is one transaction with the progress in it. Whoever goes on, the process that started it
-or the worker, goes on behind the last batch; killed in the middle, a batch never happened.
+`selecting.preview` counts first. `start` writes down what is to be done, on condition that it is what was counted; the
+work is done in batches, each of which is one transaction with the progress in it. Whoever goes on, the process that
+started it or the worker, goes on behind the last batch; killed in the middle, a batch never happened.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -21,44 +17,17 @@ from acme_ca.authority import Authority
 from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
 from acme_ca.models import revocation as models
-from acme_ca.models.certificate import CERTIFICATES, Certificate
+from acme_ca.models.certificate import CERTIFICATES, Certificate, CertificateStatus
 from acme_ca.models.revocation import Revocation, RevocationStatus
 from acme_ca.models.selection import Selection, standing_at
-from acme_ca.problems import BadRevocationReason, Conflict, Contended, Malformed, NotFound
-from acme_ca.services import audit, revocation
+from acme_ca.problems import BadRevocationReason, Contended, NotFound
+from acme_ca.services import issuance, revocation
 from acme_ca.services.certificates import check_page, require_environment
-from acme_ca.services.revocation import OPERATOR_REASONS
+from acme_ca.services.revocation import KEY_COMPROMISE, OPERATOR_REASONS
+from acme_ca.services.selecting import ANY_ONE, Expected, expect
 
 BATCH = 100  # certificates in one transaction
-COUNTED = 500  # ids read at a time
 AT_ONCE = 5  # batches that the one who asks waits for; the worker does the others
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What an operator expects a selection to be: so many certificates, or just those that a preview counted."""
-
-    total: int | None = None
-    as_of: datetime | None = None
-    digest: str | None = None
-
-
-ANY_ONE = Expected()
-"""What to expect of a selection of which nothing is said: that it has one certificate at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """How many certificates a selection had at a moment; `digest` (SHA-256, hexadecimal) is of which ones."""
-
-    total: int
-    as_of: datetime
-    digest: str
-
-    @property
-    def expected(self) -> Expected:
-        """What to expect of the same selection: just these certificates."""
-        return Expected(self.total, self.as_of, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,55 +38,30 @@ class Page:
     after: str | None
 
 
-def preview(ca: Authority, selection: Selection, *, as_of: datetime | None = None) -> Preview:
-    """Count the certificates of a selection that were valid at a moment: now, unless a preview is to be repeated."""
-    require_environment(ca, selection.environment)
-    moment = _moment(as_of)
-    digest = hashlib.sha256(json.dumps([selection.document(), moment.isoformat()], sort_keys=True).encode())
-    total = 0
-    for ids in _pages(ca, selection, moment):
-        digest.update("".join(ids).encode())
-        total += len(ids)
-    return Preview(total, moment, digest.hexdigest())
-
-
 def start(
     ca: Authority,
     selection: Selection,
     reason: int,
     *,
     by: str,
-    expected: Expected = ANY_ONE,
+    expected: Expected | None = ANY_ONE,
 ) -> Revocation:
     """Revoke the valid certificates of a selection; return how far it came at once: a few hundred, the worker goes on.
 
     More than one certificate takes an expectation: how many they are, or the digest and moment of a preview. Raises
-    Conflict when it is another number or others, BadRevocationReason, and NotFound for an unknown environment.
+    Conflict when it is another number or others, which None never is, BadRevocationReason, and NotFound for an unknown
+    environment.
     """
     check_reason(reason)
     found = expect(ca, selection, expected)
     with ca.database.write(durable=True) as connection:
-        started = begin(connection, selection, reason, found, by=by)
+        started = revocation.begin(
+            connection, selection, reason, total=found.total, as_of=found.as_of, by=by, digest=found.digest
+        )
     for _ in range(AT_ONCE):
         if _do_batch(ca, started.id) < BATCH:
             break
     return get(ca, started.id)
-
-
-def begin(connection: Connection, selection: Selection, reason: int, found: Preview, *, by: str) -> Revocation:
-    """Write down a revocation in the caller's transaction; the worker does it."""
-    started = Revocation(
-        environment=selection.environment,
-        selection=selection.document(),
-        reason=reason,
-        as_of=found.as_of,
-        total=found.total,
-        ordered_by=by,
-        created_at=clock.now(),
-    )
-    base.insert(connection, started)
-    _audit(connection, started, "revocation.started", total=started.total, digest=found.digest)
-    return started
 
 
 def get(ca: Authority, revocation_id: str) -> Revocation:
@@ -142,6 +86,8 @@ def resume(ca: Authority) -> int:
     """Go on with what was started, to its end; return how many certificates were looked at."""
     with ca.database.read() as connection:
         running = models.running_ids(connection)
+    if running:
+        ca.database.settle()  # of a key that was just blocked, a certificate may be about to be claimed
     done = 0
     for revocation_id in running:
         batch = BATCH
@@ -158,42 +104,6 @@ def check_reason(reason: int) -> None:
         raise BadRevocationReason(f"reason: {reason} cannot be given by an operator; expected {known}")
 
 
-def expect(ca: Authority, selection: Selection, expected: Expected) -> Preview:
-    """Count a selection; raises Conflict unless it is what an operator expects."""
-    if expected.digest is not None and expected.as_of is None:
-        raise Malformed("as_of: a digest is of a moment; give the as_of of the preview too")
-    found = preview(ca, selection, as_of=expected.as_of)
-    if expected.total is not None and expected.total != found.total:
-        raise Conflict(f"expect: the selection has {found.total} valid certificates, not {expected.total}; look again")
-    if expected.digest is not None and expected.digest != found.digest:
-        raise Conflict("digest: the selection is not what the preview counted; look again")
-    if expected.total is None and expected.digest is None and found.total > 1:
-        raise Conflict(f"expect: the selection has {found.total} valid certificates; say so to go on")
-    return found
-
-
-def _pages(ca: Authority, selection: Selection, moment: datetime) -> Iterator[Sequence[str]]:
-    """Yield the ids of the certificates, the newest first, with no transaction open in between."""
-    ids: Sequence[str] = ()
-    before = None
-    while before is None or len(ids) == COUNTED:
-        with ca.database.read() as connection:
-            ids = connection.scalars(selection.ids(standing_at(moment), before=before).limit(COUNTED)).all()
-        if not ids:
-            break
-        yield ids
-        before = ids[-1]
-
-
-def _moment(as_of: datetime | None) -> datetime:
-    now = clock.now()
-    if as_of is None:
-        return now
-    if as_of.tzinfo is None or as_of > now:
-        raise Malformed("as_of: expected the time of a preview, with its zone; it cannot be in the future")
-    return as_of.astimezone(now.tzinfo)
-
-
 def _do_batch(ca: Authority, revocation_id: str) -> int:
     """Revoke the next certificates; return how many were looked at, less than BATCH at the end."""
     try:
@@ -203,34 +113,34 @@ def _do_batch(ca: Authority, revocation_id: str) -> int:
                 return 0
             lines = _next_lines(connection, work)
             now = clock.now()
-            standing = [line for line in lines if line.revoked_at is None and line.not_after > now]
-            for line in standing:
-                revocation.record(connection, line, work.reason, now, by=work.ordered_by, revocation=work.id)
+            revoked = sum([_revoke(connection, work, line, now) for line in lines])
             if lines:
-                work.advance(lines[-1].id, len(standing), len(lines) - len(standing))
+                work.advance(lines[-1].id, revoked, len(lines) - revoked)
             if len(lines) < BATCH:
                 work.finish(now)
-                _audit(connection, work, "revocation.finished", revoked=work.revoked, skipped=work.skipped)
+                revocation.record_progress(
+                    connection, work, "revocation.finished", revoked=work.revoked, skipped=work.skipped
+                )
             base.update(connection, work)
     except AlreadyThereError as error:  # the same key was reported at the same moment, of another certificate
         raise Contended from error
-    metrics.CERTIFICATES_REVOKED.labels(work.environment, OPERATOR_REASONS[work.reason]).inc(len(standing))
+    metrics.CERTIFICATES_REVOKED.labels(work.environment, OPERATOR_REASONS[work.reason]).inc(revoked)
     return len(lines)
 
 
+def _revoke(connection: Connection, work: Revocation, line: Certificate, now: datetime) -> bool:
+    """Revoke a certificate unless it is over; return whether it was. One that is being signed is never recorded."""
+    if line.status == CertificateStatus.CLAIMED:
+        issuance.abandon(connection, line, by=work.ordered_by, revocation=work.id)
+    elif line.revoked_at is None and line.not_after > now:
+        revocation.record(connection, line, work.reason, now, by=work.ordered_by, revocation=work.id)
+        return True
+    if work.reason == KEY_COMPROMISE:  # its key is in other hands all the same
+        revocation.compromised(connection, line, now, by=work.ordered_by)
+    return False
+
+
 def _next_lines(connection: Connection, work: Revocation) -> list[Certificate]:
-    statement = work.selected().lines(standing_at(work.as_of), before=work.after).limit(BATCH)
-    return base.find(connection, Certificate, statement.with_for_update(of=CERTIFICATES))
-
-
-def _audit(connection: Connection, work: Revocation, event: str, **details: Any) -> None:  # noqa: ANN401 - whatever JSON carries
-    audit.record(
-        connection,
-        work.environment,
-        event,
-        work.id,
-        selection=work.selection,
-        reason=OPERATOR_REASONS[work.reason],
-        by=work.ordered_by,
-        **details,
-    )
+    living = work.selected().living(connection, work.as_of)
+    statement = living.lines(standing_at(work.as_of), before=work.after, with_claimed=True)
+    return base.find(connection, Certificate, statement.limit(BATCH).with_for_update(of=CERTIFICATES))

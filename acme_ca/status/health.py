@@ -14,7 +14,7 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.models import base
 from acme_ca.models.environment import EnvironmentKey
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import crls, listener
+from acme_ca.services import crls, listener, responders
 
 GOOD = "ok"
 
@@ -44,6 +44,8 @@ def _checks(ca: Authority) -> Iterator[tuple[str, Callable[[], str | None]]]:
     for environment in ca.environments.values():
         yield f"issuer of {environment.name}", partial(_issuer, environment)
     yield "revocation lists", partial(_crls, ca)
+    if responders.responding(ca):
+        yield "OCSP responders", partial(_responders, ca)
     yield "listener certificate", partial(listener.check, ca.config)
 
 
@@ -64,7 +66,12 @@ def _database(ca: Authority) -> str | None:
 
 def _crls(ca: Authority) -> str | None:
     overdue = crls.overdue(ca)
-    return f"past their nextUpdate: {', '.join(overdue)}" if overdue else None
+    return f"never made or past their nextUpdate: {', '.join(overdue)}" if overdue else None
+
+
+def _responders(ca: Authority) -> str | None:
+    missing = responders.missing(ca)
+    return f"without a certificate of this host: {', '.join(missing)}" if missing else None
 
 
 def _issuer(environment: Environment) -> None:

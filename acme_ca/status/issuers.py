@@ -35,11 +35,12 @@ def install(app: Flask, ca: Authority) -> None:
     documents = dict(_documents(ca))
     show = partial(_show, documents)
     for path, document in documents.items():
-        app.add_url_rule(path, document.endpoint, show, provide_automatic_options=False)
+        app.add_url_rule(path, document.endpoint, show, defaults={"path": path}, provide_automatic_options=False)
 
 
-def _show(documents: Mapping[str, Document]) -> Response:
-    document = documents[request.path]
+def _show(documents: Mapping[str, Document], path: str) -> Response:
+    """Show the document of a rule: the path of the request may have a slash more."""
+    document = documents[path]
     response = Response(document.body, content_type=document.content_type)
     response.headers["Cache-Control"] = f"public, max-age={FRESH}"
     response.set_etag(sha256(document.body).hexdigest())

@@ -48,14 +48,14 @@ def _decoded(encoded: str) -> bytes:
 
 
 def _cacheable(answer: OcspAnswer) -> Response:
+    """Answer with an ETag alone: thisUpdate as Last-Modified, in seconds, is that of several answers in a row."""
     response = Response(answer.der, content_type=CONTENT_TYPE)
-    if answer.this_update is None or answer.next_update is None:
+    if answer.next_update is None:
         response.headers["Cache-Control"] = "no-store"
         return response
     remaining = int((answer.next_update - clock.now()).total_seconds())
     age = max(0, min(FRESH, remaining))
     response.headers["Cache-Control"] = f"public, max-age={age}, no-transform, must-revalidate"
-    response.last_modified = answer.this_update
     response.expires = answer.next_update
     response.set_etag(sha256(answer.der).hexdigest())
     response.make_conditional(request)

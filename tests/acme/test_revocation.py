@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from acme_ca.clock import rfc3339
+from acme_ca.services import revocations
 from tests.support import ari, rows
 from tests.support.acme_client import URN, AcmeClient, body_of, certificates, make_csr
 from tests.support.ca import RunningCa
@@ -212,6 +213,37 @@ def test_key_compromised_twice_stays_blocked(client: AcmeClient, website: WebSer
     first, second = obtain(client, website, key=key), obtain(client, website, key=key)
     assert revoke(by_key(client, key), first, 1) == ("", 200)
     assert revoke(by_key(client, key), second, 1) == ("", 200)
+
+
+def test_key_of_a_certificate_that_was_revoked_before_can_still_be_reported(
+    client: AcmeClient, website: WebServer, ca: RunningCa
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = obtain(client, website, key=key)
+    assert revoke(client, der, 4) == ("", 200)
+    _, order = client.order([NAME])
+    assert revoke(by_key(client, key), der, 1) == ("alreadyRevoked", 400)
+    assert state(ca, der) == (True, 4)
+    assert body_of(client.finalize(order, make_csr([NAME], key)))["type"] == f"{URN}badCSR"
+    assert revoke(by_key(client, key), der, 1) == ("alreadyRevoked", 400)
+    query = "SELECT event FROM audit_events WHERE event IN ('key.blocked', 'revocation.started')"
+    assert [row.event for row in rows.select(ca.authority.database, query)] == ["key.blocked"]
+
+
+def test_whatever_has_a_compromised_key_is_revoked_in_every_environment(website: WebServer, ca: RunningCa) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    client, other = ca.client("test").register(), ca.client("dev").register()
+    first, second = (obtain(client, website, key=key) for _ in range(2))
+    elsewhere, unconcerned = obtain(other, website, ["a.dev.localhost"], key), obtain(client, website)
+    assert revoke(client, first, 1) == ("", 200)
+    assert revoke(client, first, 1) == ("alreadyRevoked", 400)
+    begun = "SELECT environment, total, ordered_by FROM revocations ORDER BY environment"
+    by = rows.id_of(str(client.signer.kid))
+    assert [tuple(row) for row in rows.select(ca.authority.database, begun)] == [("dev", 1, by), ("test", 1, by)]
+    revocations.resume(ca.authority)
+    assert [state(ca, der) for der in (first, second, elsewhere)] == [(True, 1)] * 3
+    assert state(ca, unconcerned) == (False, None)
+    assert len(rows.select(ca.authority.database, begun)) == 2
 
 
 def test_revoked_certificate_is_to_be_renewed_at_once(client: AcmeClient, website: WebServer) -> None:

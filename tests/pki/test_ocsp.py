@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 
 import pytest
@@ -21,7 +21,7 @@ from acme_ca.pki.ocsp import Responder, Single
 from tests.pki.conftest import NOW, Authority
 
 HASHES: list[hashes.HashAlgorithm] = [hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]
-SERIALS = st.integers(1, 2**159)
+SERIALS = st.integers(1, 2**159 - 1)
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +122,63 @@ def test_a_responder_can_sign_responses_and_nothing_else(ca: Authority, responde
     assert last.ends_at == ca.certificate.not_valid_after_utc
 
 
+SHA1 = "06052b0e03021a"
 ID = der.encode(
     der.SEQUENCE,
-    der.encode(der.SEQUENCE, bytes.fromhex("06052b0e03021a")),
-    der.encode(der.OCTET_STRING, b"n"),
-    der.encode(der.OCTET_STRING, b"k"),
+    der.encode(der.SEQUENCE, bytes.fromhex(SHA1)),
+    der.encode(der.OCTET_STRING, b"n" * 20),
+    der.encode(der.OCTET_STRING, b"k" * 20),
     der.encode(der.INTEGER, b"\x05"),
 )
+
+
+def id_of(parameters: bytes = b"", name_hash: bytes = b"n" * 20, serial: bytes = b"\x05", oid: str = SHA1) -> bytes:
+    """What names a certificate, with something in it that no client sends."""
+    return der.encode(
+        der.SEQUENCE,
+        der.encode(der.SEQUENCE, bytes.fromhex(oid), parameters),
+        der.encode(der.OCTET_STRING, name_hash),
+        der.encode(der.OCTET_STRING, b"k" * 20),
+        der.encode(der.INTEGER, serial),
+    )
+
+
+def test_a_hash_that_is_not_known_is_read() -> None:
+    assert ocsp.parse(request_of(id_of(oid="06022a03", name_hash=b"n" * 64))).ids[0].hash_name is None
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        id_of(b"\x05\x01\x00"),
+        id_of(b"\x05\x00\x05\x00"),
+        id_of(b"\x04\x00"),
+        id_of(der.encode(der.OCTET_STRING, b"x" * 7000)),
+        id_of(name_hash=b"n" * 19),
+        id_of(name_hash=b"n" * 21),
+        id_of(name_hash=b"n" * 65, oid="06022a03"),
+        id_of(serial=b"\xff"),
+        id_of(serial=b"\x01" * 21),
+        id_of(serial=b"\x00" + b"\xff" * 20),
+    ],
+)
+def test_what_names_a_certificate_has_no_room_for_anything_else(one: bytes) -> None:
+    with pytest.raises(DerError):
+        ocsp.parse(request_of(one))
+
+
+def test_a_request_is_read_no_further_than_its_limits() -> None:
+    assert len(ocsp.parse(request_of(*[ID] * 32)).ids) == 32
+    with pytest.raises(DerError, match="more than 32"):
+        ocsp.parse(request_of(*[ID] * 32, b"garbage"))
+    other = nonces(b"x").replace(ocsp.NONCE, ocsp.BASIC)
+    inner = Reader(Reader(other).take(der.context(2))).take(der.SEQUENCE)
+    for count, error in ((16, None), (17, "extensions")):
+        asked = request_of(ID, extensions=der.encode(der.context(2), der.encode(der.SEQUENCE, inner * count)))
+        with pytest.raises(DerError, match=error) if error else nullcontext():
+            ocsp.parse(asked)
+    with pytest.raises(DerError, match="8192"):
+        ocsp.parse(b"\x30" * 8193)
 
 
 def test_a_hash_without_parameters_is_the_same_hash() -> None:

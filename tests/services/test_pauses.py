@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from acme_ca import clock
 from acme_ca.config import Config
 from acme_ca.config.tables import Pause
+from acme_ca.models import base
+from acme_ca.models import pause as models
 from acme_ca.models.account import AccountStatus
 from acme_ca.problems import BadRevocationReason, Malformed, NotFound
 from acme_ca.services import account_search, pauses, revocations
@@ -47,6 +50,30 @@ def make_ca(service_settings: Config, tmp_path: Path, database_url: str, website
 
 def account(client: AcmeClient) -> str:
     return rows.id_of(str(client.signer.kid))
+
+
+def test_a_mark_is_not_ended_while_a_pause_begins(ca: RunningCa) -> None:
+    """Also of an account that is marked already, where there is nothing to change."""
+    account_id, now = account(ca.client().register()), clock.now()
+    row = models.Pause.of("test", account_id, f"dns:{NAME}", now)
+    row.begin(now + timedelta(hours=1), "failures")
+
+    def end() -> None:
+        with ca.authority.database.write() as connection:
+            models.unmark_unpaused(connection, [account_id])
+
+    ending = Thread(target=end)
+    with ca.authority.database.write() as connection:
+        models.mark_account(connection, account_id, paused=True)
+    with ca.authority.database.write() as connection:
+        models.mark_account(connection, account_id, paused=True)
+        ending.start()
+        ending.join(0.5)
+        assert ending.is_alive(), "it waits"
+        base.insert(connection, row)
+    ending.join(30)
+    (found,) = rows.select(ca.authority.database, "SELECT paused FROM accounts WHERE id = :id", id=account_id)
+    assert found.paused
 
 
 def fail(client: AcmeClient, website: WebServer, name: str = NAME) -> None:

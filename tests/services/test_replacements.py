@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from acme_ca import clock, metrics
 from acme_ca.models.selection import Selection
 from acme_ca.problems import Conflict, Malformed, NotFound
-from acme_ca.services import replacements
-from acme_ca.services.revocations import Expected
+from acme_ca.services import replacements, selecting
+from acme_ca.services.selecting import Expected
 from tests.support import ari, rows
 from tests.support import ledger_lines as ledger
 from tests.support.acme_client import AcmeClient, body_of, certificates
@@ -80,6 +80,29 @@ def test_progress_is_counted_to_the_end(ca: RunningCa, website: WebServer) -> No
     events = [event.event for event in rows.select(ca.authority.database, query)]
     assert events == ["replacement.started", "replacement.finished"]
     assert [one.id for one in replacements.page(ca.authority, "test").replacements] == [started.id]
+
+
+def test_moments_are_spread_from_its_beginning_and_not_from_when_it_was_counted(ca: RunningCa) -> None:
+    before = clock.now() - timedelta(minutes=40)
+    lines = [line(created_at=before) for _ in range(20)]
+    ledger.put(ca.authority.database, *lines, line(created_at=clock.now() - timedelta(minutes=1)))
+    expected = selecting.preview(ca.authority, Selection.of("test"), as_of=before + timedelta(minutes=1)).expected
+    started = replacements.start(ca.authority, Selection.of("test"), 1800, by=BY, expected=expected)
+    assert (started.total, started.remaining) == (20, 20)
+    assert all(started.moment(one) > clock.now() - timedelta(minutes=1) for one in lines)
+    assert replacements.count(ca.authority) == 0
+
+
+def test_what_has_a_successor_is_neither_counted_nor_waited_for(ca: RunningCa, website: WebServer) -> None:
+    client = ca.client().register()
+    old = [obtain(client, website, "a.test.localhost") for _ in range(2)]
+    obtain(client, website, "a.test.localhost", replaces=old[0])
+    started = replacements.start(ca.authority, Selection.of("test"), 60, by=BY, expected=Expected(total=3))
+    assert (started.total, started.remaining, started.replaced) == (2, 2, 0)
+    obtain(client, website, "a.test.localhost", replaces=old[1])
+    assert replacements.count(ca.authority) == 1
+    found = replacements.get(ca.authority, started.id)
+    assert (found.total, found.remaining, found.replaced) == (2, 1, 1)
 
 
 def test_moments_are_spread_and_stay(ca: RunningCa) -> None:

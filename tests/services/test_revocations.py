@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,11 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acme_ca import clock
+from acme_ca.models import account, certificate
 from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
-from acme_ca.problems import BadRevocationReason, Conflict, Malformed, NotFound
-from acme_ca.services import blocked_keys, revocations
-from acme_ca.services.revocations import Expected
+from acme_ca.pki import csr as requests
+from acme_ca.problems import BadRevocationReason, Conflict, Contended, Malformed, NotFound
+from acme_ca.services import account_search, blocked_keys, issuance, revocation, revocations, selecting
+from acme_ca.services.issuance import Claim
+from acme_ca.services.selecting import Expected
 from tests.support import ledger_lines as ledger
 from tests.support import rows
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
@@ -41,13 +45,13 @@ def put_many(ca: RunningCa, count: int) -> set[str]:
 
 def test_preview_counts_and_changes_nothing(ca: RunningCa) -> None:
     put_many(ca, 7)
-    found = revocations.preview(ca.authority, BELOW)
+    found = selecting.preview(ca.authority, BELOW)
     assert found.total == 7
     assert ledger.revoked(ca.authority.database) == set()
-    assert revocations.preview(ca.authority, BELOW, as_of=found.as_of) == found
+    assert selecting.preview(ca.authority, BELOW, as_of=found.as_of) == found
     put_many(ca, 1)
-    assert revocations.preview(ca.authority, BELOW, as_of=found.as_of) == found, "as it was then"
-    assert revocations.preview(ca.authority, BELOW).total == 8
+    assert selecting.preview(ca.authority, BELOW, as_of=found.as_of) == found, "as it was then"
+    assert selecting.preview(ca.authority, BELOW).total == 8
 
 
 def test_large_set_is_revoked_in_batches(ca: RunningCa) -> None:
@@ -72,16 +76,16 @@ def test_large_set_is_revoked_in_batches(ca: RunningCa) -> None:
 
 def test_only_what_is_expected_is_done(ca: RunningCa) -> None:
     put_many(ca, 3)
-    before = revocations.preview(ca.authority, BELOW)
+    before = selecting.preview(ca.authority, BELOW)
     for expected in (Expected(), Expected(total=2), Expected(total=4), Expected(as_of=before.as_of, digest="0" * 64)):
         with pytest.raises(Conflict):
             revocations.start(ca.authority, BELOW, 4, by=BY, expected=expected)
     with pytest.raises(Malformed, match="as_of"):
         revocations.start(ca.authority, BELOW, 4, by=BY, expected=Expected(digest=before.digest))
     with pytest.raises(Malformed, match="as_of"):
-        revocations.preview(ca.authority, BELOW, as_of=clock.now() + timedelta(hours=1))
+        selecting.preview(ca.authority, BELOW, as_of=clock.now() + timedelta(hours=1))
     with pytest.raises(NotFound):
-        revocations.preview(ca.authority, Selection.of("elsewhere"))
+        selecting.preview(ca.authority, Selection.of("elsewhere"))
     assert ledger.revoked(ca.authority.database) == set()
     later = put_many(ca, 2)
     done = revocations.start(ca.authority, BELOW, 4, by=BY, expected=before.expected)
@@ -106,7 +110,7 @@ def test_other_reasons_are_refused(ca: RunningCa, reason: int) -> None:
 
 def test_what_expired_or_was_revoked_meanwhile_is_skipped(ca: RunningCa) -> None:
     wanted = sorted(put_many(ca, 4))
-    found = revocations.preview(ca.authority, BELOW)
+    found = selecting.preview(ca.authority, BELOW)
     rows.change(
         ca.authority.database,
         "UPDATE certificates SET not_after = :then WHERE id = :id",
@@ -140,6 +144,114 @@ def test_compromised_key_is_blocked_everywhere(ca: RunningCa, website: WebServer
     assert body_of(client.finalize(order, make_csr(names, key)))["status"] == "valid"
 
 
+def test_compromised_keys_of_many_begin_no_further_revocation_unless_others_have_them(ca: RunningCa) -> None:
+    key, other = b"x" * 32, b"y" * 32
+    lines = [line((f"dns:n{number}.x.test.localhost",), key_sha256=key) for number in range(90)]
+    ended = line(("dns:n.x.test.localhost",), key_sha256=other)
+    elsewhere = line(("dns:n.y.test.localhost",), key_sha256=other)
+    ledger.put(ca.authority.database, *lines, ended, elsewhere)
+    found = selecting.preview(ca.authority, BELOW)
+    rows.change(
+        ca.authority.database,
+        "UPDATE certificates SET not_after = :then WHERE id = :id",
+        id=ended.id,
+        then=rows.hours_ago(0),
+    )
+    done = revocations.start(ca.authority, BELOW, 1, by=BY, expected=found.expected)
+    assert (done.status, done.revoked, done.skipped) == ("finished", 90, 1)
+    begun = revocations.page(ca.authority, "test").revocations
+    assert [(one.total, one.id == done.id) for one in begun] == [(1, False), (91, True)]
+    revocations.resume(ca.authority)
+    assert ledger.revoked(ca.authority.database) == {one.id for one in (*lines, elsewhere)}
+    assert len(blocked_keys.page(ca.authority).keys) == 2
+
+
+@pytest.fixture
+def claimed(ca: RunningCa, website: WebServer) -> tuple[AcmeClient, str, Claim]:
+    """A client, its order, and what is being signed for it."""
+    client = ca.client().register()
+    url, order = client.order(["n.x.test.localhost"])
+    authorize(client, website, order)
+    csr = make_csr(["n.x.test.localhost"])
+    signer = account.Signer(rows.id_of(str(client.signer.kid)), client.signer.thumbprint)
+    environment = ca.authority.environments["test"]
+    made = issuance._claimed(ca.authority, environment, signer, rows.id_of(url), csr, requests.parse(csr))
+    assert isinstance(made, Claim)
+    return client, url, made
+
+
+def test_what_is_being_signed_is_counted_and_is_issued_all_the_same(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    before = selecting.preview(ca.authority, BELOW)
+    assert before.total == 1
+    issuance._issue(ca.authority, claimed[2])
+    done = revocations.start(ca.authority, BELOW, 4, by=BY, expected=before.expected)
+    assert (done.total, done.revoked, done.skipped) == (1, 1, 0)
+    assert ledger.revoked(ca.authority.database) == {claimed[2].line.id}
+
+
+def test_what_is_being_claimed_is_counted_when_it_is_committed(ca: RunningCa) -> None:
+    """Its time is before that of the count, and it is written after."""
+    found: list[int] = []
+    counting = Thread(target=lambda: found.append(selecting.preview(ca.authority, BELOW).total))
+    with ca.authority.database.write() as connection:
+        certificate.add(connection, line(("dns:n.x.test.localhost",)))
+        counting.start()
+        counting.join(0.5)
+        assert found == [], "it waits"
+    counting.join(30)
+    assert found == [1]
+
+
+def test_what_is_being_signed_is_abandoned_and_its_order_goes_on(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    client, url, claim = claimed
+    done = revocations.start(ca.authority, BELOW, 4, by=BY)
+    assert (done.total, done.revoked, done.skipped) == (1, 0, 1)
+    with pytest.raises(Contended):
+        issuance._issue(ca.authority, claim)
+    assert client.get(url)["status"] == "processing"
+    rows.hasten(ca.authority.database)
+    issuance.resume_due(ca.authority)
+    found = rows.serials(ca.authority.database, client)
+    assert found.pop(claim.line.serial) == "abandoned"
+    assert list(found.values()) == ["issued"]
+    assert client.get(url)["status"] == "valid"
+    query = "SELECT actor FROM audit_events WHERE event = 'certificate.abandoned'"
+    assert [row.actor for row in rows.select(ca.authority.database, query)] == [BY]
+
+
+def test_nothing_is_issued_to_an_account_that_ended_while_it_was_signed(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    client, url, claim = claimed
+    account_search.end(ca.authority, "test", claim.order.account_id, by=BY, revoke=5)
+    with pytest.raises(Contended):
+        issuance._issue(ca.authority, claim)
+    rows.hasten(ca.authority.database)
+    issuance.resume_due(ca.authority)
+    assert rows.serials(ca.authority.database, client) == {claim.line.serial: "abandoned"}
+    query = "SELECT status FROM orders WHERE id = :id"
+    assert rows.select(ca.authority.database, query, id=rows.id_of(url))[0].status == "invalid"
+
+
+def test_what_is_being_signed_for_a_compromised_key_is_abandoned(
+    ca: RunningCa, claimed: tuple[AcmeClient, str, Claim]
+) -> None:
+    client, _, claim = claimed
+    other = line(("dns:a.test.localhost",), key_sha256=claim.line.key_sha256)
+    ledger.put(ca.authority.database, other)
+    revocations.start(ca.authority, Selection.of("test", serial=other.serial), 1, by=BY)
+    revocations.resume(ca.authority)
+    with pytest.raises(Contended):
+        issuance._issue(ca.authority, claim)
+    rows.hasten(ca.authority.database)
+    issuance.resume_due(ca.authority)
+    assert rows.serials(ca.authority.database, client) == {claim.line.serial: "abandoned"}
+
+
 CRASHING = """
 import os, sys
 from pathlib import Path
@@ -165,9 +277,9 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
     ca: RunningCa, service_folder: Path, tmp_path: Path, database_url: str
 ) -> None:
     wanted = put_many(ca, 350)
+    found = selecting.preview(ca.authority, BELOW)
     with ca.authority.database.write() as connection:
-        found = revocations.preview(ca.authority, BELOW)
-        started = revocations.begin(connection, BELOW, 4, found, by=BY)
+        started = revocation.begin(connection, BELOW, 4, total=found.total, as_of=found.as_of, by=BY)
     for died_at, kept in ((150, 100), (120, 200)):
         command = [sys.executable, "-c", CRASHING, str(service_folder), database_url, str(tmp_path / "s"), str(died_at)]
         assert subprocess.run(command, check=False, timeout=60).returncode == -9
@@ -238,7 +350,7 @@ def test_nothing_outside_the_selection_is_ever_touched(
     ledger.put(ca.authority.database, *lines)
     selection = Selection.of("test", **how)  # type: ignore[arg-type]  # names of text fields
     wanted = {one.id for one in lines if selection.matches(one)}
-    found = revocations.preview(ca.authority, selection)
+    found = selecting.preview(ca.authority, selection)
     assert found.total == len(wanted)
     revocations.start(ca.authority, selection, 0, by=BY, expected=found.expected)
     assert ledger.revoked(ca.authority.database) == wanted

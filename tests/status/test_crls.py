@@ -5,14 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from flask.testing import FlaskClient
-from hypothesis import given
-from hypothesis import strategies as st
 
 from acme_ca import clock
 from acme_ca.config import Config
@@ -20,6 +19,7 @@ from acme_ca.metrics import render
 from acme_ca.models import base
 from acme_ca.models import crl as models
 from acme_ca.models.crl import Crl
+from acme_ca.pki.issuer import new_serial
 from acme_ca.problems import NotFound
 from acme_ca.services import crls
 from tests.support import ledger, rows
@@ -33,9 +33,13 @@ def make_ca(status_settings: Config, tmp_path: Path, sqlite_url: str) -> Iterato
     """Return a CA whose environment `test` has some settings changed; each one on the same database."""
     running = []
 
-    def make(database_url: str = sqlite_url, **changes: object) -> RunningCa:
+    def make(database_url: str = sqlite_url, status_url: str | None = None, **changes: object) -> RunningCa:
         profiles = ("server-1h", "server-7d")
         settings = with_environment(status_settings, "test", profiles=profiles, **changes)
+        if status_url is not None:
+            status = settings.listener.status.model_copy(update={"url": status_url})
+            listener = settings.listener.model_copy(update={"status": status})
+            settings = settings.model_copy(update={"listener": listener})
         running.append(start_ca(settings, database_url, tmp_path / "state"))
         return running[-1]
 
@@ -81,7 +85,7 @@ def test_a_first_list_is_empty_and_says_what_it_has_to(make_ca: MakeCa) -> None:
     authority = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert authority.key_identifier == issuer.key_id
     assert found.issuer == issuer.certificate.subject
-    assert found.next_update_utc == found.last_update_utc + timedelta(days=1)
+    assert found.next_update_utc == found.last_update_utc + timedelta(days=1, minutes=1)
     assert serials(found) == set()
 
 
@@ -163,6 +167,29 @@ def test_shards_together_are_the_whole_and_say_what_they_are(make_ca: MakeCa) ->
         assert (leaf.serial_number in serials(part)) == (line in lines[:6])
 
 
+def test_shards_name_every_url_under_which_they_ever_were(make_ca: MakeCa) -> None:
+    def published(ca: RunningCa) -> list[str]:
+        only = fetch(ca, "test-1/1").extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+        return [name.value for name in only.full_name or ()]
+
+    def names(ca: RunningCa) -> str:
+        serial = new_serial() | 1  # of shard 1
+        leaf = x509.load_der_x509_certificate(ledger.issue(ca.authority, serial=serial).der or b"")
+        (point,) = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        return str((point.full_name or [])[0].value)
+
+    ca = make_ca(crl_shards=2)
+    crls.publish_due(ca.authority)
+    old = names(ca)
+    assert published(ca) == [old]
+    rows.change(ca.authority.database, "UPDATE crls SET due_at = '2999-01-01 00:00:00.000000'")
+    moved = make_ca(crl_shards=2, status_url="http://elsewhere.example:8080")
+    for _ in range(2):
+        crls.publish_due(moved.authority)
+    assert published(moved) == [old, names(moved)]
+    assert len(fetch(moved).extensions) == 2, "the full list is for all URLs"
+
+
 def test_another_number_of_shards_moves_no_certificate(make_ca: MakeCa) -> None:
     ca = make_ca(crl_shards=8)
     crls.publish_due(ca.authority)
@@ -201,10 +228,23 @@ def test_a_broken_signer_keeps_its_old_list_and_no_other_from_being_made(make_ca
     ca = make_ca()
     crls.publish_due(ca.authority)
     old = fetch(ca)
-    object.__setattr__(ca.authority.environments["test"].issuers[0], "key", Broken())
+    break_signer(ca)
     let_be_due(ca)
     assert crls.publish_due(ca.authority) == 2
     assert fetch(ca) == old
+
+
+def test_a_signer_that_never_made_a_list_is_told(make_ca: MakeCa) -> None:
+    ca = make_ca()
+    break_signer(ca)
+    assert crls.publish_due(ca.authority) == 2
+    answer = ca.app.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["checks"]["revocation lists"] == "never made or past their nextUpdate: test-1"  # type: ignore[index]  # it is JSON
+
+
+def break_signer(ca: RunningCa) -> None:
+    object.__setattr__(ca.authority.environments["test"].issuers[0], "key", Broken())
 
 
 class Broken(ec.EllipticCurvePrivateKey):
@@ -223,22 +263,6 @@ class Broken(ec.EllipticCurvePrivateKey):
     @property
     def key_size(self) -> int:
         return 256
-
-
-@given(
-    st.lists(
-        st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - made aware below
-        min_size=1,
-    )
-)
-def test_numbers_only_grow_whatever_clocks_say(moments: list[datetime]) -> None:
-    number = 0
-    for moment in moments:
-        now = moment.replace(tzinfo=UTC)
-        following = models.next_number(number, now)
-        assert number < following < 2**63
-        assert following >= int(now.timestamp())
-        number = following
 
 
 def test_numbers_do_not_go_back_with_a_restored_database(make_ca: MakeCa, tmp_path: Path) -> None:
@@ -263,7 +287,7 @@ def test_a_list_is_made_again_at_half_its_life_and_the_first_one_soon(make_ca: M
 
     def waits() -> timedelta:
         (found,) = [one for one in _all(ca) if one.key == "test-1"]
-        return found.due_at - (found.this_update or found.due_at)
+        return found.due_at - (found.this_update or found.due_at) - timedelta(minutes=1)
 
     crls.publish_due(ca.authority)
     assert waits() < timedelta(seconds=62)
@@ -277,6 +301,24 @@ def _all(ca: RunningCa) -> list[Crl]:
         return base.find(connection, Crl, base.select(Crl))
 
 
+def test_a_list_is_valid_for_clocks_that_are_behind_and_never_before_the_last_one(make_ca: MakeCa) -> None:
+    ca = make_ca()
+    crls.publish_due(ca.authority)
+    first = fetch(ca)
+    assert timedelta(seconds=59) < datetime.now(UTC) - first.last_update_utc < timedelta(seconds=80)
+
+    def following(last: timedelta) -> timedelta:
+        """How old the next list is when the last one was dated so."""
+        then = (datetime.now(UTC) - last).strftime("%Y-%m-%d %H:%M:%S.000000")
+        rows.change(ca.authority.database, "UPDATE crls SET this_update = :then, due_at = :then", then=then)
+        let_be_due(ca)
+        crls.publish_due(ca.authority)
+        return datetime.now(UTC) - fetch(ca).last_update_utc
+
+    assert timedelta(seconds=29) < following(timedelta(seconds=30)) < timedelta(seconds=50), "as old as the last one"
+    assert timedelta(seconds=59) < following(timedelta(days=-1)) < timedelta(seconds=80), "the clock had been ahead"
+
+
 def test_caches_may_keep_a_list_and_ask_again(make_ca: MakeCa) -> None:
     ca = make_ca()
     crls.publish_due(ca.authority)
@@ -284,11 +326,12 @@ def test_caches_may_keep_a_list_and_ask_again(make_ca: MakeCa) -> None:
     first = client.get("/crl/test-1.crl")
     assert first.content_type == "application/pkix-crl"
     assert first.headers["Cache-Control"] == "public, max-age=60"
-    assert first.last_modified == x509.load_der_x509_crl(first.data).last_update_utc
+    assert first.last_modified is None
     assert first.expires == x509.load_der_x509_crl(first.data).next_update_utc
-    for headers in ({"If-None-Match": first.headers["ETag"]}, {"If-Modified-Since": first.headers["Last-Modified"]}):
-        again = client.get("/crl/test-1.crl", headers=headers)
-        assert (again.status_code, again.data) == (304, b"")
+    again = client.get("/crl/test-1.crl", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    since = {"If-Modified-Since": formatdate(usegmt=True)}
+    assert client.get("/crl/test-1.crl", headers=since).status_code == 200, "another may have followed in this second"
     head = client.head("/crl/test-1.crl")
     assert (head.status_code, head.data, head.content_length) == (200, b"", len(first.data))
     let_be_due(ca)
@@ -315,7 +358,7 @@ def test_a_list_past_its_end_is_served_told_and_not_cached(make_ca: MakeCa) -> N
     rows.change(ca.authority.database, "UPDATE crls SET next_update = :then WHERE key = 'test-1'", then=rows.LONG_AGO)
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json["checks"]["revocation lists"] == "past their nextUpdate: test-1"  # type: ignore[index]  # it is JSON
+    assert answer.json["checks"]["revocation lists"] == "never made or past their nextUpdate: test-1"  # type: ignore[index]  # it is JSON
     assert client.get("/crl/test-1.crl").headers["Cache-Control"] == "public, max-age=0"
 
 

@@ -48,6 +48,15 @@ def test_caches_can_keep_and_ask_again(client: FlaskClient) -> None:
     assert (head.status_code, head.data, head.content_length) == (200, b"", len(first.data))
 
 
+@pytest.mark.parametrize(
+    "path", ["/roots.pem", "/issuers/test-1.crt", "/issuers/test-1.pem", "/ca/test/root.der", "/ca/prod/root.pem"]
+)
+def test_a_slash_more_is_no_matter(client: FlaskClient, path: str) -> None:
+    first, second = client.get(path), client.get(f"{path}/")
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.data == second.data
+
+
 @pytest.mark.parametrize("path", ["/issuers/none.crt", "/ca/none/root.pem", "/issuers/../acme-ca.toml", "/"])
 def test_what_is_not_there_gets_a_problem_document(client: FlaskClient, path: str) -> None:
     response = client.get(path)

@@ -6,13 +6,15 @@ import stat
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp as pyca
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponse, OCSPResponseStatus
 from werkzeug.test import TestResponse
@@ -102,7 +104,7 @@ def test_a_certificate_that_names_a_responder_is_answered(make_ca: Callable[...,
     assert ocsp.sign_ahead(ca.authority) == 0
     first = post(ca, request_for(ca, line))
     assert first.certificate_status == OCSPCertStatus.GOOD
-    assert first.next_update_utc == first.this_update_utc + timedelta(hours=8)
+    assert first.next_update_utc == first.this_update_utc + timedelta(hours=8, minutes=1)
     ledger.revoke(ca.authority, line, 1)
     for _ in range(2):
         found = post(ca, request_for(ca, line))  # signed on demand, and then by the worker
@@ -126,7 +128,7 @@ def test_serials_that_were_never_issued_are_unknown(ca: RunningCa) -> None:
     for serial in (2**130, claimed, abandoned, foreign):
         found = post(ca, request_for(ca, serial))
         assert found.certificate_status == OCSPCertStatus.UNKNOWN
-        assert found.next_update_utc == found.this_update_utc + timedelta(minutes=1)
+        assert found.next_update_utc == found.this_update_utc + timedelta(minutes=2)
 
 
 def test_what_is_issued_after_it_was_unknown_is_good_at_once(ca: RunningCa) -> None:
@@ -163,7 +165,7 @@ def test_a_nonce_of_another_length_is_malformed(ca: RunningCa, size: int) -> Non
     assert found.response_status == OCSPResponseStatus.MALFORMED_REQUEST
 
 
-@pytest.mark.parametrize("body", [b"", b"0", b"\x30\x00", b"x" * 1000])
+@pytest.mark.parametrize("body", [b"", b"0", b"\x30\x00", b"x" * 1000, b"0" * 9000])
 def test_what_is_no_request_is_malformed(ca: RunningCa, body: bytes) -> None:
     assert post(ca, body).response_status == OCSPResponseStatus.MALFORMED_REQUEST
 
@@ -200,11 +202,25 @@ def test_an_answer_to_get_can_be_kept_by_caches(ca: RunningCa) -> None:
         found = pyca.load_der_ocsp_response(first.data)
         assert found.certificate_status == OCSPCertStatus.GOOD
         assert first.headers["Cache-Control"] == "public, max-age=60, no-transform, must-revalidate"
-        assert (first.last_modified, first.expires) == (found.this_update_utc, found.next_update_utc)
+        assert (first.last_modified, first.expires) == (None, found.next_update_utc)
         assert get(ca, request_for(ca, line)).data == first.data
         again = get(ca, request_for(ca, line), If_None_Match=first.headers["ETag"])
         assert (again.status_code, again.data) == (304, b"")
         ocsp.sign_ahead(ca.authority)
+    ledger.revoke(ca.authority, line)
+    for _ in range(2):
+        told = get(ca, request_for(ca, line), If_Modified_Since=formatdate(usegmt=True))
+        assert pyca.load_der_ocsp_response(told.data).certificate_status == OCSPCertStatus.REVOKED
+        ocsp.sign_ahead(ca.authority)
+
+
+def test_a_clock_that_is_behind_takes_an_answer(ca: RunningCa) -> None:
+    ledger.issue(ca.authority)
+    before = datetime.now(UTC)
+    for serial in (2**128, ledger.issue(ca.authority)):
+        found = post(ca, request_for(ca, serial))
+        assert timedelta(seconds=59) < before - found.this_update_utc <= timedelta(seconds=62)
+        assert found.certificates[0].not_valid_before_utc <= found.this_update_utc
 
 
 def test_base64_is_read_with_its_slashes_escaped_or_not(ca: RunningCa) -> None:
@@ -241,6 +257,34 @@ def test_responses_are_signed_again_at_half_their_life(ca: RunningCa) -> None:
     assert ocsp.sign_ahead(ca.authority) == 1
 
 
+@pytest.mark.parametrize(("minutes", "waits"), [(60, 30), (1.5, 1)])
+def test_responses_are_not_signed_ever_faster_while_their_responder_ends(
+    ca: RunningCa, minutes: float, waits: float
+) -> None:
+    authority, issuer = ca.authority, ca.authority.environments["test"].issuers[0]
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    ending = pki.make_responder(key, "ending", issuer.certificate, issuer.key, now, timedelta(minutes=minutes))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    responders.path_of(authority, issuer).write_bytes(pem + ending.certificate.public_bytes(Encoding.PEM))
+    ledger.issue(authority)
+    kept = set()
+    for _ in range(3):
+        assert ocsp.sign_ahead(authority) == 1
+        (response,) = rows.select(authority.database, "SELECT der FROM ocsp_responses")
+        (line,) = rows.select(authority.database, "SELECT ocsp_due_at FROM certificates")
+        kept.add(bytes(response.der))
+        due_at = datetime.fromisoformat(line.ocsp_due_at).replace(tzinfo=UTC)
+        assert abs(due_at - datetime.now(UTC) - timedelta(minutes=waits)) < timedelta(seconds=10)
+        rows.change(authority.database, "UPDATE certificates SET ocsp_due_at = :then", then=rows.LONG_AGO)
+    assert len(kept) == 1, "another would be good for no longer"
+    path = responders.path_of(authority, issuer)
+    path.unlink()
+    assert responders.renew(authority) == 1
+    assert ocsp.sign_ahead(authority) == 1
+    (response,) = rows.select(authority.database, "SELECT der FROM ocsp_responses")
+    assert bytes(response.der) not in kept
+
+
 def test_the_responders_file_is_private_and_is_made_again_when_it_is_broken(ca: RunningCa) -> None:
     path = ca.authority.config.state / "ocsp" / "test-1.pem"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -259,11 +303,44 @@ def test_without_a_worker_a_responder_is_made_in_the_background(make_ca: Callabl
     assert post(ca, request_for(ca, 2**128)).response_status == OCSPResponseStatus.SUCCESSFUL
 
 
+def test_a_responder_that_is_missing_or_over_is_told(make_ca: Callable[..., RunningCa]) -> None:
+    ca = make_ca()
+
+    def check() -> tuple[int, str]:
+        answer = ca.app.test_client().get("/readyz")
+        assert answer.json is not None
+        return answer.status_code, answer.json["checks"]["OCSP responders"]
+
+    assert check() == (503, "without a certificate of this host: test-1")
+    responders.renew(ca.authority)
+    assert check() == (200, "ok")
+    gauge = 'acme_ca_ocsp_responder_expiration_timestamp_seconds{environment="test",issuer="test-1"} '
+    (ends_at,) = [line.removeprefix(gauge) for line in render().decode().splitlines() if line.startswith(gauge)]
+    assert float(ends_at) > datetime.now(UTC).timestamp() + 86_400
+
+
 @pytest.mark.parametrize("issuer", ["prod-1", "none", "service-1", "%00"])
 def test_an_issuer_without_a_responder_has_none(ca: RunningCa, issuer: str) -> None:
     client = ca.app.test_client()
     assert client.post(f"/ocsp/{issuer}", data=request_for(ca, 1)).status_code == 404
     assert client.get(f"/ocsp/{issuer}/MAA=").status_code == 404
+
+
+def test_what_is_kept_in_memory_is_bounded(ca: RunningCa) -> None:
+    answering, most = ocsp.Responding(ca.authority, 10_000), 0
+    for number in range(40):
+        answering.answer("test-1", request_for(ca, 2**128 + number))
+        kept = [len(key[1]) + len(one.answer.der) for key, one in answering._cache.items()]
+        assert answering._cached == sum(kept) <= 10_000
+        most = max(most, len(kept))
+    assert most > 5
+    line = ledger.issue(ca.authority)
+    for reason in (None, 1):
+        if reason is not None:
+            ledger.revoke(ca.authority, line, reason)
+        answering.answer("test-1", request_for(ca, line))
+        kept = [len(key[1]) + len(one.answer.der) for key, one in answering._cache.items()]
+        assert answering._cached == sum(kept), "what took the place of another is counted once"
 
 
 def test_answers_are_counted(ca: RunningCa) -> None:
