@@ -139,6 +139,7 @@ class Call:
 
     `acts`: it takes an Idempotency-Key. `edits`: it takes If-Match. `dry_run`: it takes `?dry_run=true`; with "undone"
     everything that `work` does to the database is rolled back, with "own" `work` looks at `asked.dry_run` itself.
+    `everywhere`: it is about all environments, and not for operators who are there for some.
     """
 
     method: Method
@@ -152,6 +153,7 @@ class Call:
     status: int = 200
     acts: bool = False
     edits: bool = False
+    everywhere: bool = False
     dry_run: Literal["no", "undone", "own"] = "no"
 
     @property

@@ -36,11 +36,17 @@ def view(ca: Authority, call: Call) -> Callable[..., Response]:
 
     def answer(**path: str) -> Response:
         operator = signing_in.operator(ca, request.environ)
-        if not operator.may(call.permission):
-            raise Forbidden(f"{operator.by} is {operator.role.value}, which may not {call.permission.value}")
+        _require_allowed(operator, call)
         return _answer(_asked(ca, call, operator, path), call)
 
     return answer
+
+
+def _require_allowed(operator: Operator, call: Call) -> None:
+    if not operator.may(call.permission):
+        raise Forbidden(f"{operator.by} is {operator.role.value}, which may not {call.permission.value}")
+    if call.everywhere and operator.environments:
+        raise Forbidden(f"{operator.by} is there for some environments only; this call is about all of them")
 
 
 def _asked(ca: Authority, call: Call, operator: Operator, path: Mapping[str, str]) -> Asked:

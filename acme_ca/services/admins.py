@@ -32,7 +32,6 @@ from acme_ca.problems import BadCsr, Conflict, Malformed, NotFound, Unauthorized
 from acme_ca.public_keys import PublicKey
 from acme_ca.services import audit
 
-EVERYWHERE = ""  # the environment of events that belong to none
 BACKDATE = timedelta(minutes=1)  # hosts whose clock is behind accept a new certificate too
 LONGEST_TOKEN = timedelta(days=366)
 SECRET_SIZE = 32  # bytes
@@ -288,4 +287,4 @@ def _digest(secret: str) -> bytes:
 
 
 def _audit(connection: Connection, event: str, name: str, by: str, **details: Any) -> None:  # noqa: ANN401 - whatever JSON carries
-    audit.record(connection, EVERYWHERE, event, name, by=by, **details)
+    audit.record(connection, audit.EVERYWHERE, event, name, by=by, **details)
