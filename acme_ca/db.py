@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 REVISION = "0008"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 _REHEARSING = ContextVar("rehearsing", default=False)
+_COMMITS = ContextVar("commits", default=0)
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
 
 
@@ -159,7 +160,7 @@ class Database:
             try:
                 yield connection
                 with baton.aside() if durable else nullcontext():
-                    driver.execute("ROLLBACK" if _REHEARSING.get() else "COMMIT")
+                    self._end(driver)
             except BaseException:
                 with suppress(self._driver.Error):  # a connection that is lost has lost the transaction too
                     driver.execute("ROLLBACK")
@@ -173,6 +174,19 @@ class Database:
             yield
         finally:
             _REHEARSING.reset(token)
+
+    @property
+    def commits(self) -> int:
+        """How many transactions this thread committed so far, those counted of which it may not know."""
+        return _COMMITS.get()
+
+    @staticmethod
+    def _end(driver: Any) -> None:  # noqa: ANN401 - the driver's own connection
+        if _REHEARSING.get():
+            driver.execute("ROLLBACK")
+            return
+        _COMMITS.set(_COMMITS.get() + 1)  # before: a connection that breaks now leaves it open what became of it
+        driver.execute("COMMIT")
 
     def _start(self, driver: Any, begin: str) -> None:  # noqa: ANN401 - the driver's own connection
         """Begin a transaction; another program that holds SQLite's write lock is waited for without the baton."""

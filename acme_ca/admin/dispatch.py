@@ -29,6 +29,7 @@ DRY_RUN = "dry_run"
 IN_PATH, IN_HEADER = re.compile(PLAIN), re.compile(PLAIN_IN_HEADER)
 BEYOND_SCHEMA = {"value_error", "assertion_error", "mistake"}  # what no JSON Schema tells
 NO_STORE = {"Cache-Control": "no-store"}
+KEPT_HEADERS = ("ETag", "Location")  # of an answer that is given again
 
 
 def view(ca: Authority, call: Call) -> Callable[..., Response]:
@@ -134,13 +135,12 @@ def _answer(asked: Asked, call: Call) -> Response:
     once = idempotency.Call(asked.operator.by, key, _request_digest(call, asked))
     before = idempotency.begin(asked.ca, once)
     if before is not None:
-        return Answer(before[1], before[0], {**NO_STORE, "Idempotency-Replayed": "true"}, content_type=JSON)
-    try:
+        headers = {**NO_STORE, **before.headers, "Idempotency-Replayed": "true"}
+        return Answer(before.body, before.status, headers, content_type=JSON)
+    with idempotency.claimed(asked.ca, once):
         response = _respond(asked, call, _done(asked, call))
-    except BaseException:
-        idempotency.forget(asked.ca, once)
-        raise
-    idempotency.finish(asked.ca, once, response.status_code, response.get_data())
+    kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    idempotency.finish(asked.ca, once, idempotency.Reply(response.status_code, kept, response.get_data()))
     return response
 
 

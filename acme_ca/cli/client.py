@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,7 @@ from acme_ca.server.sockets import within
 
 PREFIX = "/admin/v1"
 TIMEOUT = 60  # seconds for one call
+KEY_SIZE = 16  # bytes of an Idempotency-Key
 PAGE = "1000"
 _PATH = click.Path(path_type=Path, dir_okay=False)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -181,12 +183,22 @@ class Api:
         sent = None if body is None else json.dumps(body).encode()
         sending = {"Content-Type": "application/json", **(headers or {})} if sent is not None else dict(headers or {})
         try:
-            reply = self.transport.ask(method, url, sent, sending)
+            reply = self._ask(method, url, sent, sending)
         except (OSError, http.client.HTTPException) as error:
             refuse(f"the admin API cannot be asked: {error}")
         if reply.status >= http.HTTPStatus.BAD_REQUEST:
             refuse(_reason(reply, reason or _in_words))
         return reply
+
+    def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        """Ask; what acts is asked once more when the connection broke: with the same key it is done once."""
+        if method != "POST":
+            return self.transport.ask(method, url, body, headers)
+        keyed = {**headers, "Idempotency-Key": secrets.token_urlsafe(KEY_SIZE)}
+        try:
+            return self.transport.ask(method, url, body, keyed)
+        except (OSError, http.client.HTTPException):
+            return self.transport.ask(method, url, body, keyed)
 
 
 def at(*parts: str) -> str:

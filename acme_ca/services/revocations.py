@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -98,9 +99,10 @@ def start(
     found = expect(ca, selection, expected)
     with ca.database.write(durable=True) as connection:
         started = begin(connection, selection, reason, found, by=by)
-    for _ in range(AT_ONCE):
-        if _do_batch(ca, started.id) < BATCH:
-            break
+    with suppress(Contended):  # it is begun: the worker goes on
+        for _ in range(AT_ONCE):
+            if _do_batch(ca, started.id) < BATCH:
+                break
     return get(ca, started.id)
 
 
