@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 
 from acme_ca.admin.calls import Answered, Asked, Call, Model, Note, Page, Paged, Text, Time
 from acme_ca.models.admin import PERMISSIONS, Admin, AdminCertificate, AdminToken, Permission, Role
+from acme_ca.pki.csr import DECODING_ERRORS
 from acme_ca.problems import BadCsr
 from acme_ca.services import admins
 from acme_ca.services.admins import Wanted
@@ -193,7 +194,7 @@ def _csr(text: str) -> bytes:
     if "-----BEGIN" in text:
         try:
             return x509.load_pem_x509_csr(text.encode()).public_bytes(Encoding.DER)
-        except (ValueError, TypeError) as error:
+        except DECODING_ERRORS as error:
             raise BadCsr("csr is no certificate signing request in PEM") from error
     try:
         return b64decode(text, validate=True)

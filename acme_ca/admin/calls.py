@@ -19,6 +19,7 @@ from acme_ca.models.admin import Operator, Permission
 from acme_ca.problems import NotFound
 
 PAGE_MAX = 1000
+YEARS = 1970, 9000  # of times: nothing is older, and what is reckoned from them stays a time that Python has
 PLAIN = r"^[!-.0-~]{1,200}$"
 PLAIN_IN_HEADER = r"^[!-~]([ -~]{0,198}[!-~])?$"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -32,6 +33,8 @@ Note = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("expected a time with its zone, such as 2026-01-31T12:00:00Z")
+    if not YEARS[0] <= moment.year < YEARS[1]:
+        raise ValueError(f"expected a year from {YEARS[0]} on, and before {YEARS[1]}")
     return moment
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,7 +15,9 @@ from sqlalchemy import Connection, select
 
 from acme_ca import clock
 from acme_ca.authority import Authority
+from acme_ca.config import AdminListener
 from acme_ca.db import AlreadyThereError
+from acme_ca.keys.base import KeyUnavailableError
 from acme_ca.models import base
 from acme_ca.models.admin import (
     ADMIN_CERTIFICATES,
@@ -28,7 +31,8 @@ from acme_ca.models.admin import (
     Role,
 )
 from acme_ca.pki import admin_leaf
-from acme_ca.problems import BadCsr, Conflict, Malformed, NotFound, Unauthorized
+from acme_ca.pki.csr import DECODING_ERRORS
+from acme_ca.problems import BadCsr, Conflict, Malformed, NotFound, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import PublicKey
 from acme_ca.services import audit
 
@@ -37,6 +41,8 @@ LONGEST_TOKEN = timedelta(days=366)
 SECRET_SIZE = 32  # bytes
 TOKEN_PREFIX = "acme-ca_"  # noqa: S105 - by which scanners of repositories find lost tokens
 SEEN_EVERY = timedelta(minutes=10)  # how often the use of a credential is written down
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +116,17 @@ def page(ca: Authority, after: str | None, limit: int) -> tuple[list[Admin], str
 
 
 def certify(ca: Authority, name: str, csr_der: bytes, *, by: str) -> tuple[AdminCertificate, bytes]:
-    """Issue an operator's certificate for the key of a CSR; return it in DER too. Raises NotFound, BadCsr."""
+    """Issue an operator's certificate for the key of a CSR; return it in DER too.
+
+    Raises NotFound, BadCsr, BadPublicKey, and ServiceUnavailable when the issuer of such certificates cannot sign.
+    """
     settings = ca.config.listener.admin
     if settings is None:
         raise NotFound("there is no [listener.admin] in the configuration, whose issuer signs such certificates")
     key = _key_of(csr_der)
     get(ca, name)
     now = clock.now()
-    certificate = admin_leaf.make(
-        x509.load_pem_x509_certificate(settings.issuer.certificate.read_bytes()),
-        settings.issuer.key.open(),
-        key,
-        name=name,
-        not_before=now - BACKDATE,
-        not_after=now + timedelta(seconds=settings.certificate_lifetime),
-    )
+    certificate = _signed(settings, key, name, now)
     line = AdminCertificate(
         fingerprint=certificate.fingerprint(SHA256()).hex(),
         admin=name,
@@ -270,13 +272,28 @@ def _require_known(ca: Authority, environments: tuple[str, ...]) -> None:
         raise Malformed(f"there is no environment {unknown[0][:80]!a}; there are {', '.join(ca.environments)}")
 
 
+def _signed(settings: AdminListener, key: PublicKey, name: str, now: datetime) -> x509.Certificate:
+    try:
+        return admin_leaf.make(
+            x509.load_pem_x509_certificate(settings.issuer.certificate.read_bytes()),
+            settings.issuer.key.open(),
+            key,
+            name=name,
+            not_before=now - BACKDATE,
+            not_after=now + timedelta(seconds=settings.certificate_lifetime),
+        )
+    except (OSError, ValueError, KeyUnavailableError) as error:
+        log.warning("admin.issuer_unavailable", error=str(error))
+        raise ServiceUnavailable("the admin issuer cannot be used; the log says why") from error
+
+
 def _key_of(csr_der: bytes) -> PublicKey:
     try:
         csr = x509.load_der_x509_csr(csr_der)
         is_signed = csr.is_signature_valid
         key = csr.public_key()
-    except (ValueError, TypeError) as error:
-        raise BadCsr("this is no certificate signing request") from error
+    except DECODING_ERRORS as error:
+        raise BadCsr("this is no certificate signing request, or its key is of an unknown kind") from error
     if not is_signed:
         raise BadCsr("the signature of the CSR is not by its key")
     return key  # type: ignore[return-value]  # admin_leaf refuses keys of other kinds
