@@ -125,9 +125,11 @@ def _annotate(asked: Asked) -> AccountView:
 
 def _end(asked: Asked) -> Ended:
     environment, account_id = asked.environment.name, asked.path["id"]
-    account, revocation = account_search.end(
-        asked.ca, environment, account_id, by=asked.operator.by, revoke=asked.body.revoke
-    )
+    by, revoke = asked.operator.by, asked.body.revoke
+    if asked.dry_run:
+        account, total = account_search.preview_end(asked.ca, environment, account_id, by=by, revoke=revoke)
+        return Ended(account=_view(account), revocation=None, certificates=total)
+    account, revocation = account_search.end(asked.ca, environment, account_id, by=by, revoke=revoke)
     return Ended(
         account=_view(account),
         revocation=None if revocation is None else revocation.id,
@@ -211,7 +213,7 @@ CALLS = (
         body=Ending,
         answer=Ended,
         acts=True,
-        dry_run="undone",
+        dry_run="own",
     ),
     Call(
         method="GET",

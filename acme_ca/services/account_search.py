@@ -111,19 +111,37 @@ def end(
     The worker revokes the certificates. An account that ended before stays as it is. Raises NotFound and
     BadRevocationReason.
     """
-    selection = Selection(environment=environment, account_id=account_id)
     if revoke is not None:
         revocations.check_reason(revoke)
+    account = _revoke(ca, environment, account_id, by=by)
+    if revoke is None:
+        return account, None
+    selection = Selection(environment=environment, account_id=account_id)
+    found = revocations.preview(ca, selection)  # nothing is added to it: the account is over
+    return account, revocations.start(ca, selection, revoke, by=by, expected=found.expected)
+
+
+def preview_end(
+    ca: Authority, environment: str, account_id: str, *, by: str, revoke: int | None = None
+) -> tuple[Account, int]:
+    """Return an account as `end` would leave it, and how many certificates it would revoke; raises as `end` does."""
+    if revoke is not None:
+        revocations.check_reason(revoke)
+    with ca.database.rehearsal():
+        account = _revoke(ca, environment, account_id, by=by)
+    if revoke is None:
+        return account, 0
+    return account, revocations.preview(ca, Selection(environment=environment, account_id=account_id)).total
+
+
+def _revoke(ca: Authority, environment: str, account_id: str, *, by: str) -> Account:
     with ca.database.write(durable=True) as connection:
         account = _account(connection, environment, account_id, lock=True)
         if account.status == AccountStatus.VALID:
             account.revoke(clock.now())
             base.update(connection, account)
             audit.record(connection, environment, "account.revoked", account.id, account_id=account.id, by=by)
-    if revoke is None:
-        return account, None
-    found = revocations.preview(ca, selection)  # nothing is added to it: the account is over
-    return account, revocations.start(ca, selection, revoke, by=by, expected=found.expected)
+    return account
 
 
 def _account(connection: Connection, environment: str, account_id: str, *, lock: bool = False) -> Account:
