@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acme_ca.admin.calls import Asked, Call, Model, Note, Page, Paged, Text, Time
+from acme_ca.admin.calls import Answered, Asked, Call, Model, Note, Page, Paged, Text, Time
 from acme_ca.models.account import Account, AccountStatus
 from acme_ca.models.admin import Permission
 from acme_ca.models.pause import Pause
@@ -107,20 +107,28 @@ def _search(asked: Asked) -> Page[AccountView]:
     return Page[AccountView](items=tuple(map(_view, found.accounts)), next=found.after)
 
 
-def _detail(asked: Asked) -> DetailView:
+def _detail(asked: Asked) -> Answered:
     found = account_search.detail(asked.ca, asked.environment.name, asked.path["id"])
-    return DetailView(
+    view = DetailView(
         **_view(found.account).model_dump(),
         certificates=found.certificates,
         valid_certificates=found.valid_certificates,
         orders=found.orders,
         pauses=tuple(map(_pause, found.pauses)),
     )
+    return Answered(view, etag=account_search.note_tag(found.account))
 
 
-def _annotate(asked: Asked) -> AccountView:
-    environment, account_id = asked.environment.name, asked.path["id"]
-    return _view(account_search.annotate(asked.ca, environment, account_id, asked.body.note, by=asked.operator.by))
+def _annotate(asked: Asked) -> Answered:
+    changed = account_search.annotate(
+        asked.ca,
+        asked.environment.name,
+        asked.path["id"],
+        asked.body.note,
+        by=asked.operator.by,
+        require=lambda account: asked.require_match(account_search.note_tag(account)),
+    )
+    return Answered(_view(changed), etag=account_search.note_tag(changed))
 
 
 def _end(asked: Asked) -> Ended:
@@ -202,6 +210,7 @@ CALLS = (
         work=_annotate,
         body=NoteChange,
         answer=AccountView,
+        edits=True,
         dry_run="undone",
     ),
     Call(

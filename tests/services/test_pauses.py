@@ -179,7 +179,7 @@ class TestAccounts:
         issue(other, website, ["c.test.localhost"])
         ledger.put(ca.authority.database, line(account_id=account(client), created_at=clock.now() - timedelta(days=1)))
         detail = account_search.detail(ca.authority, "test", account(client))
-        assert (detail.certificates, detail.valid_certificates, detail.orders) == (3, 2, 2)
+        assert (detail.certificates, detail.valid_certificates, detail.orders) == (3, 2, 0)
         with pytest.raises(BadRevocationReason):
             account_search.end(ca.authority, "test", account(client), by=BY, revoke=6)
         assert account_search.detail(ca.authority, "test", account(client)).account.status == "valid"
