@@ -152,10 +152,10 @@ def _get(asked: Asked) -> Answered:
 
 def _change(asked: Asked) -> Answered:
     name, body = asked.path["name"], asked.body
-    asked.require_match(str(admins.get(asked.ca, name).version))
-    expected = None if asked.if_match in (None, "*") else int((asked.if_match or "").removeprefix("W/").strip('"'))
     wanted = Wanted(body.role, body.environments, body.note, body.disabled)
-    changed = admins.change(asked.ca, name, wanted, expected_version=expected, by=asked.operator.by)
+    changed = admins.change(
+        asked.ca, name, wanted, by=asked.operator.by, require=lambda admin: asked.require_match(str(admin.version))
+    )
     return Answered(_admin(changed), etag=str(changed.version))
 
 

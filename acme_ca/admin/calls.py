@@ -123,12 +123,15 @@ class Asked:
         return tuple(name for name in self.ca.environments if self.operator.sees(name))
 
     def require_match(self, etag: str) -> None:
-        """Raise PreconditionFailed unless If-Match says what is there now, PreconditionRequired when it is missing."""
+        """Raise PreconditionFailed unless If-Match says what is there now, PreconditionRequired when it is missing.
+
+        The comparison is the strong one: a weak tag matches nothing. RFC 9110 §13.1.1.
+        """
         if self.if_match is None:
             raise PreconditionRequired(
                 "a change needs If-Match with the ETag of what it is a change of; read it first, or say If-Match: *"
             )
-        if self.if_match != "*" and self.if_match.removeprefix("W/").strip('"') != etag:
+        if self.if_match not in {"*", f'"{etag}"'}:
             raise PreconditionFailed("it was changed since it was read; read it again and repeat the change")
 
 

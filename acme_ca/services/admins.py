@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -76,14 +77,19 @@ def create(ca: Authority, name: str, wanted: Wanted, *, by: str) -> Admin:
     return admin
 
 
-def change(ca: Authority, name: str, wanted: Wanted, *, expected_version: int | None, by: str) -> Admin:
-    """Make an operator what is wanted; raises Conflict when the version is another than expected, and NotFound."""
+def change(
+    ca: Authority, name: str, wanted: Wanted, *, by: str, require: Callable[[Admin], None] | None = None
+) -> Admin:
+    """Make an operator what is wanted; raises NotFound, Malformed, and what `require` raises.
+
+    `require` is given the operator as it is, in the transaction of the change.
+    """
     _require_known(ca, wanted.environments)
     now = clock.now()
     with ca.database.write(durable=True) as connection:
         admin = _get(connection, name, lock=True)
-        if expected_version is not None and admin.version != expected_version:
-            raise Conflict(f"operator {name} is at version {admin.version}, not {expected_version}; read it again")
+        if require is not None:
+            require(admin)
         disabled_at = (admin.disabled_at or now) if wanted.disabled else None
         admin.change(wanted.role, list(wanted.environments), wanted.note, disabled_at)
         base.update(connection, admin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography import x509
@@ -49,7 +50,18 @@ def test_a_change_of_something_else_is_refused(api: Api) -> None:
     assert "If-Match" in api("PUT", "/admins/alice", state).refused(428, "preconditionRequired")
     api("PUT", "/admins/alice", state, If_Match="*")
     assert "read it again" in api("PUT", "/admins/alice", state, If_Match='"1"').refused(412, "preconditionFailed")
+    for weak in ('W/"2"', "2", '"'):
+        api("PUT", "/admins/alice", state, If_Match=weak).refused(412, "preconditionFailed")
     assert api("PUT", "/admins/nobody", state, If_Match="*").refused(404)
+
+
+def test_of_two_changes_at_once_one_is_refused(api: Api) -> None:
+    api("POST", "/admins", {"name": "alice", "role": "operator"})
+    with ThreadPoolExecutor() as pool:
+        for version in range(1, 6):
+            state, tag = {"role": "viewer"}, f'"{version}"'
+            at_once = [pool.submit(api, "PUT", "/admins/alice", state, If_Match=tag) for _ in range(2)]
+            assert sorted(one.result().status for one in at_once) == [200, 412]
 
 
 def test_a_dry_run_changes_nothing(api: Api) -> None:
