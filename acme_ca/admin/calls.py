@@ -17,6 +17,7 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.clock import rfc3339
 from acme_ca.models.admin import Operator, Permission
 from acme_ca.problems import NotFound
+from acme_ca.web import MAX_BODY
 
 PAGE_MAX = 1000
 YEARS = 1970, 9000  # of times: nothing is older, and what is reckoned from them stays a time that Python has
@@ -145,7 +146,7 @@ class Call:
 
     `acts`: it takes an Idempotency-Key. `edits`: it takes If-Match. `dry_run`: it takes `?dry_run=true`; with "undone"
     everything that `work` does to the database is rolled back, with "own" `work` looks at `asked.dry_run` itself.
-    `everywhere`: it is about all environments, and not for operators who are there for some.
+    `body_limit` is in bytes. `everywhere`: it is about all environments, and not for operators who are there for some.
     """
 
     method: Method
@@ -160,6 +161,7 @@ class Call:
     acts: bool = False
     edits: bool = False
     everywhere: bool = False
+    body_limit: int = MAX_BODY
     dry_run: Literal["no", "undone", "own"] = "no"
 
     @property

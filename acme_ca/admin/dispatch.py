@@ -29,6 +29,7 @@ DRY_RUN = "dry_run"
 IN_PATH, IN_HEADER = re.compile(PLAIN), re.compile(PLAIN_IN_HEADER)
 BEYOND_SCHEMA = {"value_error", "assertion_error", "mistake"}  # what no JSON Schema tells
 NO_STORE = {"Cache-Control": "no-store"}
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; no text of a database can hold it
 KEPT_HEADERS = ("ETag", "Location")  # of an answer that is given again
 
 
@@ -60,7 +61,7 @@ def _asked(ca: Authority, call: Call, operator: Operator, path: Mapping[str, str
         operator=operator,
         path=path,
         query=query,
-        body=None if call.body is None else _body(call.body),
+        body=None if call.body is None else _body(call.body, call.body_limit),
         dry_run=dry_run,
         if_match=request.headers.get("If-Match"),
     )
@@ -87,21 +88,24 @@ def _query(call: Call) -> tuple[BaseModel, bool]:
         raise _invalid(error, "the query") from error
 
 
-def _body(model: type[BaseModel]) -> BaseModel:
+def _body(model: type[BaseModel], limit: int) -> BaseModel:
     if request.mimetype != JSON:
         raise UnsupportedMediaType(f"the body is {(request.mimetype or 'of no type')[:80]}; expected {JSON}")
-    raw = body()
-    if b"\\u0000" in raw:  # no text of a database can hold it
-        raise Malformed("the body has the character U+0000, which no text can have here")
     try:
-        # To JSON, 3.0 is an integer.
-        document = json.loads(raw, parse_float=_number, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"the body is no JSON: {error}") from error
-    try:
-        return model.model_validate_json(json.dumps(document))
+        return model.model_validate_json(_document(body(limit)))
     except ValidationError as error:
         raise _invalid(error, "the body") from error
+
+
+def _document(raw: bytes) -> str:
+    """Return JSON in UTF-8 (RFC 8259 §8.1) in a plain form: to JSON 3.0 is an integer, and no text has U+0000."""
+    try:
+        document = json.dumps(json.loads(raw.decode(), parse_float=_number, parse_constant=_no_number))
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the body is no JSON in UTF-8: {error}") from error
+    if NUL.search(document):
+        raise Malformed("the body has the character U+0000, which no text can have here")
+    return document
 
 
 def _number(text: str) -> float:
