@@ -34,6 +34,7 @@ from acme_ca.server.sockets import within
 PREFIX = "/admin/v1"
 TIMEOUT = 60  # seconds for one call
 KEY_SIZE = 16  # bytes of an Idempotency-Key
+HTTPS_PORT = 443
 PAGE = "1000"
 _PATH = click.Path(path_type=Path, dir_okay=False)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -64,16 +65,14 @@ class Transport(Protocol):
 class Remote:
     """Over HTTPS. `context` has the client's certificate, if there is one."""
 
-    url: str
+    host: str
+    port: int
     context: ssl.SSLContext
     token: str | None = field(default=None, repr=False)
 
     def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         """Return the answer."""
-        parts = urlsplit(self.url)
-        connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port or 443, timeout=TIMEOUT, context=self.context
-        )
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT, context=self.context)
         signed = headers if self.token is None else {**headers, "Authorization": f"Bearer {self.token}"}
         return _exchange(connection, method, path, body, signed)
 
@@ -227,7 +226,8 @@ def api_options(function: Function) -> Function:
         **given: Any,  # noqa: ANN401 - the command's own options
     ) -> Any:  # noqa: ANN401 - what the command returns
         if url is not None:
-            return function(Api(Remote(url, _context(ca_file, cert, key), _token(token_file))), **given)
+            host, port = _address(url)
+            return function(Api(Remote(host, port, _context(ca_file, cert, key), _token(token_file))), **given)
         config = load_or_refuse(config_path)
         local = Local(config.admin_socket)
         if local.answers():
@@ -236,6 +236,17 @@ def api_options(function: Function) -> Function:
             return function(Api(here), **given)
 
     return cast("Function", with_api)
+
+
+def _address(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or HTTPS_PORT
+    except ValueError:
+        host, port = None, 0
+    if host is None or parts.scheme != "https":
+        refuse(f"--api {url}: expected a URL such as https://ca.example:8444")
+    return host, port
 
 
 def _token(file: Path | None) -> str | None:

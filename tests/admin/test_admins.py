@@ -245,6 +245,23 @@ def test_what_is_no_object_is_refused(api: Api, body: bytes) -> None:
     api("POST", "/environments/prod/eab", body).refused(400)
 
 
+def test_a_body_is_in_utf_8(api: Api) -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-32-be", "utf-8-sig"):
+        for text in ('{"label": "a"}', '{"label": "\\u0000"}'):
+            api("POST", "/environments/prod/eab", text.encode(encoding)).refused(400)
+
+
+def test_a_backslash_before_four_digits_is_a_text(api: Api) -> None:
+    path = "/environments/prod/eab"
+    assert api("POST", path, b'{"label": "a\\\\u0000"}').status == 201
+    assert "U+0000" in api("POST", path, b'{"label": "a\\\\\\u0000"}').refused(400)
+
+
+def test_a_dry_run_shows_no_key_that_binds_nothing(api: Api) -> None:
+    assert api("POST", "/environments/prod/eab?dry_run=true", {}).json["mac_key"] is None
+    assert api("POST", "/environments/prod/eab", {}).json["mac_key"]
+
+
 def test_a_body_of_another_type_is_refused(api: Api) -> None:
     assert "application/json" in api("POST", "/admins", b"{}", Content_Type="text/plain").refused(415)
 

@@ -7,8 +7,20 @@ from dataclasses import dataclass, field
 
 import pytest
 from click import ClickException
+from click.testing import CliRunner
 
+from acme_ca.cli import cli
 from acme_ca.cli.client import Api, Reply
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://ca.example:x", "ca.example:8444", "http://ca.example", "https://", "https://[::1", "", "https://:1"],
+)
+def test_what_is_no_url_of_an_api_is_refused(url: str) -> None:
+    result = CliRunner().invoke(cli, ["admin", "list", "--api", url])
+    assert result.exit_code == 1
+    assert "expected a URL such as https://ca.example:8444" in result.stderr
 
 
 @dataclass
