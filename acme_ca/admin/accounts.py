@@ -6,7 +6,6 @@ from acme_ca.admin.calls import Answered, Asked, Call, Model, Note, Page, Paged,
 from acme_ca.models.account import Account, AccountStatus
 from acme_ca.models.admin import Permission
 from acme_ca.models.pause import Pause
-from acme_ca.problems import NotFound
 from acme_ca.services import account_search, pauses
 from acme_ca.services.account_search import Wanted
 
@@ -151,9 +150,7 @@ def _pauses(asked: Asked) -> Page[PauseView]:
 
 
 def _unpause(asked: Asked) -> PauseView:
-    found = pauses.get(asked.ca, asked.path["id"])
-    if found.environment != asked.environment.name:
-        raise NotFound(f"environment {asked.environment.name} has no pause {found.id}")
+    found = pauses.get(asked.ca, asked.environment.name, asked.path["id"])
     (ended,) = pauses.unpause(asked.ca, found.environment, found.account_id, name=found.name, by=asked.operator.by)
     return _pause(ended)
 

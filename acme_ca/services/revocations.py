@@ -103,7 +103,7 @@ def start(
         for _ in range(AT_ONCE):
             if _do_batch(ca, started.id) < BATCH:
                 break
-    return get(ca, started.id)
+    return get(ca, started.environment, started.id)
 
 
 def begin(connection: Connection, selection: Selection, reason: int, found: Preview, *, by: str) -> Revocation:
@@ -122,12 +122,12 @@ def begin(connection: Connection, selection: Selection, reason: int, found: Prev
     return started
 
 
-def get(ca: Authority, revocation_id: str) -> Revocation:
-    """Return a revocation as far as it is; raises NotFound."""
+def get(ca: Authority, environment: str, revocation_id: str) -> Revocation:
+    """Return a revocation of an environment as far as it is; raises NotFound."""
     with ca.database.read() as connection:
         found = base.get(connection, Revocation, revocation_id)
-    if found is None:
-        raise NotFound(f"there is no revocation {revocation_id[:64]}")
+    if found is None or found.environment != environment:
+        raise NotFound(f"environment {environment} has no revocation {revocation_id[:64]}")
     return found
 
 

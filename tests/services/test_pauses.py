@@ -82,7 +82,9 @@ def test_who_keeps_failing_has_to_wait_until_unpaused(make_ca: MakeCa, website: 
     other.order([NAME])
     (pause,) = pauses.page(ca.authority, "test").pauses
     assert (pause.account_id, pause.name, pause.failures) == (account(client), f"dns:{NAME}", 3)
-    assert pauses.get(ca.authority, pause.id) == pause
+    assert pauses.get(ca.authority, "test", pause.id) == pause
+    with pytest.raises(NotFound):
+        pauses.get(ca.authority, "prod", pause.id)
     ended = pauses.unpause(ca.authority, "test", account(client), name=f"dns:{NAME}", by=BY)
     assert [one.id for one in ended] == [pause.id]
     fail(client, website)
