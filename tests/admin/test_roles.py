@@ -56,6 +56,8 @@ TABLE: dict[str, set[str]] = {
     "POST /environments/{environment}/replacements": OPERATORS,
     "GET /environments/{environment}/replacements/{id}": READERS,
     "DELETE /environments/{environment}/replacements/{id}": OPERATORS,
+    "GET /crls": READERS,
+    "POST /crls/{issuer}/regenerate": OPERATORS,
     "GET /blocked-keys": READERS,
     "POST /blocked-keys": OPERATORS,
     "DELETE /blocked-keys/{key}": OPERATORS,
