@@ -131,11 +131,11 @@ def _invalid(error: ValidationError, where: str) -> Problem:
 
 
 def _answer(asked: Asked, call: Call) -> Response:
-    key = request.headers.get("Idempotency-Key")
-    if key is None or not call.acts or asked.dry_run:
-        return _respond(asked, call, _done(asked, call))
-    if not IN_HEADER.fullmatch(key):
+    key = request.headers.get("Idempotency-Key") if call.acts else None
+    if key is not None and not IN_HEADER.fullmatch(key):
         raise Invalid("Idempotency-Key is no plain ASCII text of up to 200 characters")
+    if key is None or asked.dry_run:
+        return _respond(asked, call, _done(asked, call))
     once = idempotency.Call(asked.operator.by, key, _request_digest(call, asked))
     before = idempotency.begin(asked.ca, once)
     if before is not None:

@@ -86,6 +86,7 @@ def test_a_call_with_a_key_is_done_once(api: Api) -> None:
     assert "another request" in other.refused(400)
     assert api("POST", "/environments/test/eab", wanted, Idempotency_Key="one").refused(400)
     assert api("POST", "/environments/prod/eab", wanted, Idempotency_Key="x" * 201).refused(400, "invalid")
+    assert api("POST", "/environments/prod/eab?dry_run=true", wanted, Idempotency_Key="x" * 201).refused(400, "invalid")
     colleague = api.become("operator")
     assert colleague("POST", "/environments/prod/eab", wanted, Idempotency_Key="one").json["kid"] != first.json["kid"]
 
