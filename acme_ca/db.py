@@ -28,6 +28,7 @@ REVISION = "0011"  # of the tables: the newest in migrations/versions, which a t
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 SETTLING = 2.0  # seconds that `settle` waits at most
 _REHEARSING = ContextVar("rehearsing", default=False)
+_COMMITS = ContextVar("commits", default=0)
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
 
 
@@ -161,7 +162,7 @@ class Database:
             try:
                 yield connection
                 with baton.aside() if durable else nullcontext():
-                    driver.execute("ROLLBACK" if _REHEARSING.get() else "COMMIT")
+                    self._end(driver)
             except BaseException:
                 with suppress(self._driver.Error):  # a connection that is lost has lost the transaction too
                     driver.execute("ROLLBACK")
@@ -190,6 +191,19 @@ class Database:
             yield
         finally:
             _REHEARSING.reset(token)
+
+    @property
+    def commits(self) -> int:
+        """How many transactions this thread committed so far, those counted of which it may not know."""
+        return _COMMITS.get()
+
+    @staticmethod
+    def _end(driver: Any) -> None:  # noqa: ANN401 - the driver's own connection
+        if _REHEARSING.get():
+            driver.execute("ROLLBACK")
+            return
+        _COMMITS.set(_COMMITS.get() + 1)  # before: a connection that breaks now leaves it open what became of it
+        driver.execute("COMMIT")
 
     def _start(self, driver: Any, begin: str) -> None:  # noqa: ANN401 - the driver's own connection
         """Begin a transaction; another program that holds SQLite's write lock is waited for without the baton."""

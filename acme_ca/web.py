@@ -19,6 +19,7 @@ from acme_ca.problems import Problem
 
 WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BODY = "acme_ca.body"  # in the WSGI environment of a request by one of these methods
+BEGUN = "acme_ca.begun"  # what was read of a body that is too large, which may have no length
 MAX_BODY = 128 * 1024  # bytes: a CSR with a hundred names and an RSA-4096 key in JWS is far below
 
 log = structlog.get_logger(__name__)
@@ -85,9 +86,16 @@ def json_response(body: object, status: int = HTTPStatus.OK, headers: Mapping[st
     return Answer(json.dumps(body), status, headers, content_type="application/json")
 
 
-def body() -> bytes:
-    """Return the body of the request at hand; raises PayloadTooLarge, and Malformed if it broke off."""
-    found: bytes | Problem = _present(request).environ[BODY]
+def body(limit: int = MAX_BODY) -> bytes:
+    """Return the body of the request at hand; raises PayloadTooLarge, and Malformed if it broke off.
+
+    With a larger `limit` (bytes) the rest of a large one is read only now: when it is known who sends it.
+    """
+    environ = _present(request).environ
+    found: bytes | Problem = environ[BODY]
+    if limit > MAX_BODY and isinstance(found, problems.PayloadTooLarge):
+        with baton.aside():
+            found = environ[BODY] = _read_body(environ, limit)
     if isinstance(found, Problem):
         raise found
     return found
@@ -170,20 +178,24 @@ def _http_problem(error: HTTPException) -> Response:
     return _unexpected(error)
 
 
-def _read_body(environ: Mapping[str, Any]) -> bytes | Problem:
+def _read_body(environ: dict[str, Any], limit: int = MAX_BODY) -> bytes | Problem:
     """Return the body, or the problem with it; what is longer than it may be is not read to its end."""
     declared: str = environ.get("CONTENT_LENGTH") or "0"
+    begun: bytes = environ.pop(BEGUN, b"")
     try:
-        if int(declared) > MAX_BODY:
-            return _too_large()
-        found: bytes = environ["wsgi.input"].read(MAX_BODY + 1)
+        if int(declared) > limit:
+            return _too_large(limit)
+        found: bytes = begun + environ["wsgi.input"].read(limit + 1 - len(begun))
     except (OSError, ValueError):  # the client left or took too long; its chunks cannot be read
         return problems.Malformed("the body of the request broke off")
-    return found if len(found) <= MAX_BODY else _too_large()
+    if len(found) <= limit:
+        return found
+    environ[BEGUN] = found
+    return _too_large(limit)
 
 
-def _too_large() -> problems.PayloadTooLarge:
-    return problems.PayloadTooLarge(f"the body is larger than {MAX_BODY} bytes")
+def _too_large(limit: int = MAX_BODY) -> problems.PayloadTooLarge:
+    return problems.PayloadTooLarge(f"the body is larger than {limit} bytes")
 
 
 def _unexpected(error: Exception) -> Response:

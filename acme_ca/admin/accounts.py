@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from acme_ca.admin.calls import Asked, Call, Model, Note, Page, Paged, Text, Time
+from acme_ca.admin.calls import Answered, Asked, Call, Model, Note, Page, Paged, Text, Time
 from acme_ca.models.account import Account, AccountStatus
 from acme_ca.models.admin import Permission
 from acme_ca.models.pause import Pause
-from acme_ca.problems import NotFound
 from acme_ca.services import account_search, pauses
 from acme_ca.services.account_search import Wanted
 
@@ -107,27 +106,37 @@ def _search(asked: Asked) -> Page[AccountView]:
     return Page[AccountView](items=tuple(map(_view, found.accounts)), next=found.after)
 
 
-def _detail(asked: Asked) -> DetailView:
+def _detail(asked: Asked) -> Answered:
     found = account_search.detail(asked.ca, asked.environment.name, asked.path["id"])
-    return DetailView(
+    view = DetailView(
         **_view(found.account).model_dump(),
         certificates=found.certificates,
         valid_certificates=found.valid_certificates,
         orders=found.orders,
         pauses=tuple(map(_pause, found.pauses)),
     )
+    return Answered(view, etag=account_search.note_tag(found.account))
 
 
-def _annotate(asked: Asked) -> AccountView:
-    environment, account_id = asked.environment.name, asked.path["id"]
-    return _view(account_search.annotate(asked.ca, environment, account_id, asked.body.note, by=asked.operator.by))
+def _annotate(asked: Asked) -> Answered:
+    changed = account_search.annotate(
+        asked.ca,
+        asked.environment.name,
+        asked.path["id"],
+        asked.body.note,
+        by=asked.operator.by,
+        require=lambda account: asked.require_match(account_search.note_tag(account)),
+    )
+    return Answered(_view(changed), etag=account_search.note_tag(changed))
 
 
 def _end(asked: Asked) -> Ended:
     environment, account_id = asked.environment.name, asked.path["id"]
-    account, revocation = account_search.end(
-        asked.ca, environment, account_id, by=asked.operator.by, revoke=asked.body.revoke
-    )
+    by, revoke = asked.operator.by, asked.body.revoke
+    if asked.dry_run:
+        account, total = account_search.preview_end(asked.ca, environment, account_id, by=by, revoke=revoke)
+        return Ended(account=_view(account), revocation=None, certificates=total)
+    account, revocation = account_search.end(asked.ca, environment, account_id, by=by, revoke=revoke)
     return Ended(
         account=_view(account),
         revocation=None if revocation is None else revocation.id,
@@ -141,9 +150,7 @@ def _pauses(asked: Asked) -> Page[PauseView]:
 
 
 def _unpause(asked: Asked) -> PauseView:
-    found = pauses.get(asked.ca, asked.path["id"])
-    if found.environment != asked.environment.name:
-        raise NotFound(f"environment {asked.environment.name} has no pause {found.id}")
+    found = pauses.get(asked.ca, asked.environment.name, asked.path["id"])
     (ended,) = pauses.unpause(asked.ca, found.environment, found.account_id, name=found.name, by=asked.operator.by)
     return _pause(ended)
 
@@ -200,6 +207,7 @@ CALLS = (
         work=_annotate,
         body=NoteChange,
         answer=AccountView,
+        edits=True,
         dry_run="undone",
     ),
     Call(
@@ -211,7 +219,7 @@ CALLS = (
         body=Ending,
         answer=Ended,
         acts=True,
-        dry_run="undone",
+        dry_run="own",
     ),
     Call(
         method="GET",

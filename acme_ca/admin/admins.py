@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field, StringConstraints
 
 from acme_ca.admin.calls import Answered, Asked, Call, Model, Note, Page, Paged, Text, Time
-from acme_ca.admin.problems import Forbidden
 from acme_ca.models.admin import PERMISSIONS, Admin, AdminCertificate, AdminToken, Permission, Role
+from acme_ca.pki.csr import DECODING_ERRORS
 from acme_ca.problems import BadCsr
 from acme_ca.services import admins
 from acme_ca.services.admins import Wanted
@@ -140,7 +140,6 @@ def _list(asked: Asked) -> Page[AdminView]:
 
 
 def _create(asked: Asked) -> Answered:
-    _require_everywhere(asked)
     wanted = Wanted(asked.body.role, asked.body.environments, asked.body.note)
     made = admins.create(asked.ca, asked.body.name, wanted, by=asked.operator.by)
     return Answered(_admin(made), etag=str(made.version), location=f"/admins/{made.name}")
@@ -152,12 +151,11 @@ def _get(asked: Asked) -> Answered:
 
 
 def _change(asked: Asked) -> Answered:
-    _require_everywhere(asked)
     name, body = asked.path["name"], asked.body
-    asked.require_match(str(admins.get(asked.ca, name).version))
-    expected = None if asked.if_match in (None, "*") else int((asked.if_match or "").removeprefix("W/").strip('"'))
     wanted = Wanted(body.role, body.environments, body.note, body.disabled)
-    changed = admins.change(asked.ca, name, wanted, expected_version=expected, by=asked.operator.by)
+    changed = admins.change(
+        asked.ca, name, wanted, by=asked.operator.by, require=lambda admin: asked.require_match(str(admin.version))
+    )
     return Answered(_admin(changed), etag=str(changed.version))
 
 
@@ -170,7 +168,6 @@ def _credentials(asked: Asked) -> Credentials:
 
 
 def _certify(asked: Asked) -> CertificateView:
-    _require_everywhere(asked)
     line, der = admins.certify(asked.ca, asked.path["name"], _csr(asked.body.csr), by=asked.operator.by)
     pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
     return _certificate(line).model_copy(update={"pem": pem})
@@ -182,7 +179,6 @@ def _revoke_certificate(asked: Asked) -> CertificateView:
 
 
 def _make_token(asked: Asked) -> TokenView:
-    _require_everywhere(asked)
     body = asked.body
     wanted = Wanted(body.role, body.environments)
     lifetime = timedelta(days=body.days)
@@ -194,17 +190,11 @@ def _revoke_token(asked: Asked) -> TokenView:
     return _token(admins.revoke_token(asked.ca, asked.path["name"], asked.path["id"], by=asked.operator.by))
 
 
-def _require_everywhere(asked: Asked) -> None:
-    """Refuse an operator of some environments only: who can make operators could make one of all."""
-    if asked.operator.environments:
-        raise Forbidden(f"{asked.operator.by} is there for some environments only, and may not make operators")
-
-
 def _csr(text: str) -> bytes:
     if "-----BEGIN" in text:
         try:
             return x509.load_pem_x509_csr(text.encode()).public_bytes(Encoding.DER)
-        except (ValueError, TypeError) as error:
+        except DECODING_ERRORS as error:
             raise BadCsr("csr is no certificate signing request in PEM") from error
     try:
         return b64decode(text, validate=True)
@@ -253,6 +243,7 @@ CALLS = (
         method="GET",
         path="/admins",
         permission=ADMIN,
+        everywhere=True,
         summary="List operators",
         work=_list,
         query=Paged,
@@ -262,6 +253,7 @@ CALLS = (
         method="POST",
         path="/admins",
         permission=ADMIN,
+        everywhere=True,
         summary="Enroll an operator",
         work=_create,
         body=NewAdmin,
@@ -271,12 +263,19 @@ CALLS = (
         dry_run="undone",
     ),
     Call(
-        method="GET", path="/admins/{name}", permission=ADMIN, summary="Show an operator", work=_get, answer=AdminView
+        method="GET",
+        path="/admins/{name}",
+        permission=ADMIN,
+        everywhere=True,
+        summary="Show an operator",
+        work=_get,
+        answer=AdminView,
     ),
     Call(
         method="PUT",
         path="/admins/{name}",
         permission=ADMIN,
+        everywhere=True,
         summary="Change an operator",
         work=_change,
         body=AdminState,
@@ -288,6 +287,7 @@ CALLS = (
         method="GET",
         path="/admins/{name}/credentials",
         permission=ADMIN,
+        everywhere=True,
         summary="List what an operator signs in with",
         work=_credentials,
         answer=Credentials,
@@ -296,6 +296,7 @@ CALLS = (
         method="POST",
         path="/admins/{name}/certificates",
         permission=ADMIN,
+        everywhere=True,
         summary="Issue a certificate for an operator",
         work=_certify,
         body=NewCertificate,
@@ -307,6 +308,7 @@ CALLS = (
         method="DELETE",
         path="/admins/{name}/certificates/{fingerprint}",
         permission=ADMIN,
+        everywhere=True,
         summary="Revoke a certificate of an operator",
         work=_revoke_certificate,
         answer=CertificateView,
@@ -316,6 +318,7 @@ CALLS = (
         method="POST",
         path="/admins/{name}/tokens",
         permission=ADMIN,
+        everywhere=True,
         summary="Make an API token for an operator",
         work=_make_token,
         body=NewToken,
@@ -327,6 +330,7 @@ CALLS = (
         method="DELETE",
         path="/admins/{name}/tokens/{id}",
         permission=ADMIN,
+        everywhere=True,
         summary="Revoke an API token",
         work=_revoke_token,
         answer=TokenView,

@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from acme_ca.admin.calls import Asked, Call, Model, Page, Paged, Query, Text, Time
-from acme_ca.admin.problems import Forbidden
 from acme_ca.models.admin import Permission
 from acme_ca.models.certificate import BlockedKey
 from acme_ca.services import blocked_keys
@@ -32,7 +31,10 @@ class Unblocking(Query):
 
 
 class BlockedView(Model):
-    """A blocked key, by SHA-256 of its SubjectPublicKeyInfo in hexadecimal."""
+    """A blocked key, by SHA-256 of its SubjectPublicKeyInfo in hexadecimal.
+
+    Operators of some environments are not told what it has to do with others: by whom and why it was blocked.
+    """
 
     key_sha256: str
     serial: str | None
@@ -44,32 +46,26 @@ class BlockedView(Model):
 
 def _list(asked: Asked) -> Page[BlockedView]:
     found = blocked_keys.page(asked.ca, after=asked.query.after, limit=asked.query.limit)
-    return Page[BlockedView](items=tuple(map(_view, found.keys)), next=found.after)
+    return Page[BlockedView](items=tuple(_view(asked, key) for key in found.keys), next=found.after)
 
 
 def _block(asked: Asked) -> BlockedView:
-    _require_everywhere(asked)
     key = blocked_keys.hash_of(asked.body.key)
-    return _view(blocked_keys.block(asked.ca, key, asked.body.reason, by=asked.operator.by))
+    return _view(asked, blocked_keys.block(asked.ca, key, asked.body.reason, by=asked.operator.by))
 
 
 def _unblock(asked: Asked) -> BlockedView:
-    _require_everywhere(asked)
     key = blocked_keys.hash_of(asked.path["key"])
-    return _view(blocked_keys.unblock(asked.ca, key, asked.query.reason, by=asked.operator.by))
+    return _view(asked, blocked_keys.unblock(asked.ca, key, asked.query.reason, by=asked.operator.by))
 
 
-def _require_everywhere(asked: Asked) -> None:
-    if asked.operator.environments:
-        raise Forbidden(f"{asked.operator.by} is there for some environments only; a key is blocked in all of them")
-
-
-def _view(key: BlockedKey) -> BlockedView:
+def _view(asked: Asked, key: BlockedKey) -> BlockedView:
+    is_told = not asked.operator.environments
     return BlockedView(
         key_sha256=key.key_sha256.hex(),
-        serial=key.serial,
-        reason=key.reason,
-        blocked_by=key.blocked_by,
+        serial=key.serial if is_told else None,
+        reason=key.reason if is_told else None,
+        blocked_by=key.blocked_by if is_told else None,
         blocked_at=key.blocked_at,
     )
 
@@ -88,6 +84,7 @@ CALLS = (
         method="POST",
         path=PATH,
         permission=Permission.OPERATE,
+        everywhere=True,
         summary="Block a key in all environments",
         work=_block,
         body=NewBlock,
@@ -100,6 +97,7 @@ CALLS = (
         method="DELETE",
         path=f"{PATH}/{{key}}",
         permission=Permission.OPERATE,
+        everywhere=True,
         summary="Let a key be used again",
         work=_unblock,
         query=Unblocking,

@@ -17,8 +17,10 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.clock import rfc3339
 from acme_ca.models.admin import Operator, Permission
 from acme_ca.problems import NotFound
+from acme_ca.web import MAX_BODY
 
 PAGE_MAX = 1000
+YEARS = 1970, 9000  # of times: nothing is older, and what is reckoned from them stays a time that Python has
 PLAIN = r"^[!-.0-~]{1,200}$"
 PLAIN_IN_HEADER = r"^[!-~]([ -~]{0,198}[!-~])?$"
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -32,6 +34,8 @@ Note = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("expected a time with its zone, such as 2026-01-31T12:00:00Z")
+    if not YEARS[0] <= moment.year < YEARS[1]:
+        raise ValueError(f"expected a year from {YEARS[0]} on, and before {YEARS[1]}")
     return moment
 
 
@@ -120,12 +124,15 @@ class Asked:
         return tuple(name for name in self.ca.environments if self.operator.sees(name))
 
     def require_match(self, etag: str) -> None:
-        """Raise PreconditionFailed unless If-Match says what is there now, PreconditionRequired when it is missing."""
+        """Raise PreconditionFailed unless If-Match says what is there now, PreconditionRequired when it is missing.
+
+        The comparison is the strong one: a weak tag matches nothing. RFC 9110 §13.1.1.
+        """
         if self.if_match is None:
             raise PreconditionRequired(
                 "a change needs If-Match with the ETag of what it is a change of; read it first, or say If-Match: *"
             )
-        if self.if_match != "*" and self.if_match.removeprefix("W/").strip('"') != etag:
+        if self.if_match not in {"*", f'"{etag}"'}:
             raise PreconditionFailed("it was changed since it was read; read it again and repeat the change")
 
 
@@ -139,6 +146,7 @@ class Call:
 
     `acts`: it takes an Idempotency-Key. `edits`: it takes If-Match. `dry_run`: it takes `?dry_run=true`; with "undone"
     everything that `work` does to the database is rolled back, with "own" `work` looks at `asked.dry_run` itself.
+    `body_limit` is in bytes. `everywhere`: it is about all environments, and not for operators who are there for some.
     """
 
     method: Method
@@ -152,6 +160,8 @@ class Call:
     status: int = 200
     acts: bool = False
     edits: bool = False
+    everywhere: bool = False
+    body_limit: int = MAX_BODY
     dry_run: Literal["no", "undone", "own"] = "no"
 
     @property

@@ -20,7 +20,6 @@ from acme_ca.config.fields import Link
 from acme_ca.models.admin import Permission
 from acme_ca.models.replacement import Replacement
 from acme_ca.models.revocation import Revocation
-from acme_ca.problems import NotFound
 from acme_ca.services import certificates, replacements, revocations, selecting
 from acme_ca.services.certificates import Standing
 
@@ -116,10 +115,8 @@ def _search(asked: Asked) -> Page[CertificateView]:
 
 
 def _detail(asked: Asked) -> DetailView:
-    found = certificates.detail(asked.ca, asked.path["serial"])
+    found = certificates.detail(asked.ca, asked.environment.name, asked.path["serial"])
     line, order = found.certificate, found.order
-    if line.environment != asked.environment.name:
-        raise NotFound(f"environment {asked.environment.name} has no certificate {line.serial}")
     return DetailView(
         certificate=certificate_view(line),
         pem=None if line.der is None else _pem(line.der),
@@ -160,9 +157,7 @@ def _revocations(asked: Asked) -> Page[RevocationView]:
 
 
 def _get_revocation(asked: Asked) -> RevocationView:
-    found = revocations.get(asked.ca, asked.path["id"])
-    _require_here(asked, found.environment)
-    return _revocation(found)
+    return _revocation(revocations.get(asked.ca, asked.environment.name, asked.path["id"]))
 
 
 def _replace(asked: Asked) -> Answered:
@@ -199,19 +194,11 @@ def _replacements(asked: Asked) -> Page[ReplacementView]:
 
 
 def _get_replacement(asked: Asked) -> ReplacementView:
-    found = replacements.get(asked.ca, asked.path["id"])
-    _require_here(asked, found.environment)
-    return _replacement(found)
+    return _replacement(replacements.get(asked.ca, asked.environment.name, asked.path["id"]))
 
 
 def _cancel(asked: Asked) -> ReplacementView:
-    _get_replacement(asked)
-    return _replacement(replacements.cancel(asked.ca, asked.path["id"], by=asked.operator.by))
-
-
-def _require_here(asked: Asked, environment: str) -> None:
-    if environment != asked.environment.name:
-        raise NotFound(f"environment {asked.environment.name} has no {asked.path['id']}")
+    return _replacement(replacements.cancel(asked.ca, asked.environment.name, asked.path["id"], by=asked.operator.by))
 
 
 def _revocation(one: Revocation) -> RevocationView:

@@ -29,6 +29,8 @@ DRY_RUN = "dry_run"
 IN_PATH, IN_HEADER = re.compile(PLAIN), re.compile(PLAIN_IN_HEADER)
 BEYOND_SCHEMA = {"value_error", "assertion_error", "mistake"}  # what no JSON Schema tells
 NO_STORE = {"Cache-Control": "no-store"}
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; no text of a database can hold it
+KEPT_HEADERS = ("ETag", "Location")  # of an answer that is given again
 
 
 def view(ca: Authority, call: Call) -> Callable[..., Response]:
@@ -36,11 +38,17 @@ def view(ca: Authority, call: Call) -> Callable[..., Response]:
 
     def answer(**path: str) -> Response:
         operator = signing_in.operator(ca, request.environ)
-        if not operator.may(call.permission):
-            raise Forbidden(f"{operator.by} is {operator.role.value}, which may not {call.permission.value}")
+        _require_allowed(operator, call)
         return _answer(_asked(ca, call, operator, path), call)
 
     return answer
+
+
+def _require_allowed(operator: Operator, call: Call) -> None:
+    if not operator.may(call.permission):
+        raise Forbidden(f"{operator.by} is {operator.role.value}, which may not {call.permission.value}")
+    if call.everywhere and operator.environments:
+        raise Forbidden(f"{operator.by} is there for some environments only; this call is about all of them")
 
 
 def _asked(ca: Authority, call: Call, operator: Operator, path: Mapping[str, str]) -> Asked:
@@ -53,7 +61,7 @@ def _asked(ca: Authority, call: Call, operator: Operator, path: Mapping[str, str
         operator=operator,
         path=path,
         query=query,
-        body=None if call.body is None else _body(call.body),
+        body=None if call.body is None else _body(call.body, call.body_limit),
         dry_run=dry_run,
         if_match=request.headers.get("If-Match"),
     )
@@ -80,21 +88,24 @@ def _query(call: Call) -> tuple[BaseModel, bool]:
         raise _invalid(error, "the query") from error
 
 
-def _body(model: type[BaseModel]) -> BaseModel:
+def _body(model: type[BaseModel], limit: int) -> BaseModel:
     if request.mimetype != JSON:
         raise UnsupportedMediaType(f"the body is {(request.mimetype or 'of no type')[:80]}; expected {JSON}")
-    raw = body()
-    if b"\\u0000" in raw:  # no text of a database can hold it
-        raise Malformed("the body has the character U+0000, which no text can have here")
     try:
-        # To JSON, 3.0 is an integer.
-        document = json.loads(raw, parse_float=_number, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"the body is no JSON: {error}") from error
-    try:
-        return model.model_validate_json(json.dumps(document))
+        return model.model_validate_json(_document(body(limit)))
     except ValidationError as error:
         raise _invalid(error, "the body") from error
+
+
+def _document(raw: bytes) -> str:
+    """Return JSON in UTF-8 (RFC 8259 §8.1) in a plain form: to JSON 3.0 is an integer, and no text has U+0000."""
+    try:
+        document = json.dumps(json.loads(raw.decode(), parse_float=_number, parse_constant=_no_number))
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the body is no JSON in UTF-8: {error}") from error
+    if NUL.search(document):
+        raise Malformed("the body has the character U+0000, which no text can have here")
+    return document
 
 
 def _number(text: str) -> float:
@@ -120,21 +131,20 @@ def _invalid(error: ValidationError, where: str) -> Problem:
 
 
 def _answer(asked: Asked, call: Call) -> Response:
-    key = request.headers.get("Idempotency-Key")
-    if key is None or not call.acts or asked.dry_run:
-        return _respond(asked, call, _done(asked, call))
-    if not IN_HEADER.fullmatch(key):
+    key = request.headers.get("Idempotency-Key") if call.acts else None
+    if key is not None and not IN_HEADER.fullmatch(key):
         raise Invalid("Idempotency-Key is no plain ASCII text of up to 200 characters")
+    if key is None or asked.dry_run:
+        return _respond(asked, call, _done(asked, call))
     once = idempotency.Call(asked.operator.by, key, _request_digest(call, asked))
     before = idempotency.begin(asked.ca, once)
     if before is not None:
-        return Answer(before[1], before[0], {**NO_STORE, "Idempotency-Replayed": "true"}, content_type=JSON)
-    try:
+        headers = {**NO_STORE, **before.headers, "Idempotency-Replayed": "true"}
+        return Answer(before.body, before.status, headers, content_type=JSON)
+    with idempotency.claimed(asked.ca, once):
         response = _respond(asked, call, _done(asked, call))
-    except BaseException:
-        idempotency.forget(asked.ca, once)
-        raise
-    idempotency.finish(asked.ca, once, response.status_code, response.get_data())
+    kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    idempotency.finish(asked.ca, once, idempotency.Reply(response.status_code, kept, response.get_data()))
     return response
 
 

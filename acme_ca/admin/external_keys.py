@@ -40,10 +40,13 @@ class KeyView(Model):
 
 
 class MadeKey(Model):
-    """A key that was just made. `mac_key` is base64url without padding: nobody can tell it again."""
+    """A key that was just made. `mac_key` is base64url without padding: nobody can tell it again.
+
+    A dry run makes no key, and shows none.
+    """
 
     kid: str
-    mac_key: str
+    mac_key: str | None
     expires_at: Time | None
     directory: str
     """The ACME directory that it is for."""
@@ -90,7 +93,10 @@ def _create(asked: Asked) -> Answered:
         by=asked.operator.by,
     )
     shown = MadeKey(
-        kid=made.kid, mac_key=made.mac_key, expires_at=made.expires_at, directory=f"{environment.url}/directory"
+        kid=made.kid,
+        mac_key=None if asked.dry_run else made.mac_key,
+        expires_at=made.expires_at,
+        directory=f"{environment.url}/directory",
     )
     return Answered(shown, location=f"/environments/{environment.name}/eab/{made.kid}")
 

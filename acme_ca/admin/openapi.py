@@ -83,7 +83,7 @@ def _operation(call: Call, models: Models) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": call.name,
         "summary": call.summary,
-        "description": f"For the roles {', '.join(roles)}.",
+        "description": f"For the roles {', '.join(roles)}{', if for all environments' if call.everywhere else ''}.",
         "tags": [_tag(call)],
         "parameters": [*_path(call), *_query(call, models), *_headers(call)],
         "responses": {

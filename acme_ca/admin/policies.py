@@ -35,6 +35,7 @@ from acme_ca.services.policies import Applied, Standing
 from acme_ca.services.replays import Replay
 
 PATH = "/environments/{environment}/policy"
+POLICY_LIMIT = 4 * 1024 * 1024  # bytes: ten thousand rules
 
 
 def _show(asked: Asked) -> Answered:
@@ -291,6 +292,7 @@ CALLS = (
         work=_apply,
         query=Trying,
         body=NewPolicy,
+        body_limit=POLICY_LIMIT,
         answer=AppliedView,
         edits=True,
         dry_run="own",
@@ -350,6 +352,7 @@ CALLS = (
         summary="Evaluate a policy beside the one in force, without any effect on answers",
         work=_start_shadow,
         body=NewPolicy,
+        body_limit=POLICY_LIMIT,
         answer=ShadowView,
     ),
     Call(

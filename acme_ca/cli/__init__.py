@@ -17,6 +17,7 @@ COMMANDS = {
     "audit": "Show, search, export and verify the audit trail.",
     "cert": "Search, show, revoke and replace certificates; block keys.",
     "config": "Check the configuration file, or print its JSON Schema.",
+    "crl": "List the revocation lists, and have them made anew.",
     "db": "Create or migrate the tables of the database.",
     "doctor": "Look for what is wrong with this CA, from its own host.",
     "eab": "Make, list and revoke keys for external account binding (EAB).",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ from acme_ca.server.sockets import within
 
 PREFIX = "/admin/v1"
 TIMEOUT = 60  # seconds for one call
+KEY_SIZE = 16  # bytes of an Idempotency-Key
+HTTPS_PORT = 443
 PAGE = "1000"
 _PATH = click.Path(path_type=Path, dir_okay=False)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -62,16 +65,14 @@ class Transport(Protocol):
 class Remote:
     """Over HTTPS. `context` has the client's certificate, if there is one."""
 
-    url: str
+    host: str
+    port: int
     context: ssl.SSLContext
     token: str | None = field(default=None, repr=False)
 
     def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         """Return the answer."""
-        parts = urlsplit(self.url)
-        connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port or 443, timeout=TIMEOUT, context=self.context
-        )
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT, context=self.context)
         signed = headers if self.token is None else {**headers, "Authorization": f"Bearer {self.token}"}
         return _exchange(connection, method, path, body, signed)
 
@@ -181,12 +182,22 @@ class Api:
         sent = None if body is None else json.dumps(body).encode()
         sending = {"Content-Type": "application/json", **(headers or {})} if sent is not None else dict(headers or {})
         try:
-            reply = self.transport.ask(method, url, sent, sending)
+            reply = self._ask(method, url, sent, sending)
         except (OSError, http.client.HTTPException) as error:
             refuse(f"the admin API cannot be asked: {error}")
         if reply.status >= http.HTTPStatus.BAD_REQUEST:
             refuse(_reason(reply, reason or _in_words))
         return reply
+
+    def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        """Ask; what acts is asked once more when the connection broke: with the same key it is done once."""
+        if method != "POST":
+            return self.transport.ask(method, url, body, headers)
+        keyed = {**headers, "Idempotency-Key": secrets.token_urlsafe(KEY_SIZE)}
+        try:
+            return self.transport.ask(method, url, body, keyed)
+        except (OSError, http.client.HTTPException):
+            return self.transport.ask(method, url, body, keyed)
 
 
 def at(*parts: str) -> str:
@@ -215,7 +226,8 @@ def api_options(function: Function) -> Function:
         **given: Any,  # noqa: ANN401 - the command's own options
     ) -> Any:  # noqa: ANN401 - what the command returns
         if url is not None:
-            return function(Api(Remote(url, _context(ca_file, cert, key), _token(token_file))), **given)
+            host, port = _address(url)
+            return function(Api(Remote(host, port, _context(ca_file, cert, key), _token(token_file))), **given)
         config = load_or_refuse(config_path)
         local = Local(config.admin_socket)
         if local.answers():
@@ -224,6 +236,17 @@ def api_options(function: Function) -> Function:
             return function(Api(here), **given)
 
     return cast("Function", with_api)
+
+
+def _address(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or HTTPS_PORT
+    except ValueError:
+        host, port = None, 0
+    if host is None or parts.scheme != "https":
+        refuse(f"--api {url}: expected a URL such as https://ca.example:8444")
+    return host, port
 
 
 def _token(file: Path | None) -> str | None:

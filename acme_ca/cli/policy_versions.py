@@ -117,7 +117,7 @@ def apply(  # noqa: PLR0913 - the command's options
         text = f"Version {done['number']} is {'now' if done['changed'] else 'already'} in the shadow."
         _print(done, text, as_json=as_json)
         return
-    headers = {"If-Match": if_match or _etag(api, path)}
+    headers = {"If-Match": _quoted(if_match) if if_match else _etag(api, path)}
     query = {"dry_run": True, "hours": hours} if dry_run else {}
     done = api.call("PUT", path, body=body, query=query, headers=headers, reason=reason)
     _print_applied(done, as_json=as_json)
@@ -209,6 +209,10 @@ def _either(api: Api, environment: str, which: str) -> Document:
     if which.isascii() and which.isdigit():
         return _document(_policy(api, environment, int(which)))
     return _read(Path(which))
+
+
+def _quoted(tag: str) -> str:
+    return tag if tag == "*" or tag.startswith('"') else f'"{tag}"'
 
 
 def _etag(api: Api, path: str) -> str:

@@ -8,6 +8,7 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _UNLIMITED = 10_000  # columns of what is no terminal
 
@@ -26,6 +27,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], nothin
         console, table = Console(width=_UNLIMITED), Table(box=None)
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    console.print(table)
+    for row in rows:  # values are shown as they are: `[x]` and `:ab:` mean something to rich
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+    console.print(table, markup=False, emoji=False, highlight=False)

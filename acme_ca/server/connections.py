@@ -4,6 +4,9 @@ Four things that gunicorn's `gthread` leaves open and a CA on the open network n
 request does not keep a thread; a connection gets a thread only when its first byte is there; a slow goodbye holds up
 one thread, never the accept loop; and what is no HTTP is answered as RFC 9457 says. While threads are idle, a
 connection keeps its thread for a moment, which saves two changes of thread for each request of a busy client.
+
+What strangers can hold up is bounded: a handshake has a thread only while there is something to do, at most half of
+the threads wait for slow clients while all are in use, and who comes by a Unix socket has threads of their own.
 """
 
 from __future__ import annotations
@@ -13,8 +16,11 @@ import json
 import select
 import socket
 import ssl
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
 from http import HTTPStatus
@@ -22,15 +28,16 @@ from selectors import EVENT_READ
 from typing import Any
 
 import structlog
-from gunicorn import util
+from gunicorn import http, sock, util
 from gunicorn.http import errors
 from gunicorn.http.body import ChunkedReader
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
 
 from acme_ca.problems import Malformed
 
 REQUEST_TIME = 10.0  # seconds in which a request has to arrive whole, and an answer to be taken
 GOODBYE_TIME = 1.0  # seconds a closing connection waits for the client to close too (RFC 9112 §9.6)
+SLOW = 2.0  # seconds that any client may let a thread wait for more of its request
 REST_TIME = 0.05  # seconds a thread waits for the next request of its connection while others are idle
 HELD_LIMIT = 65_536  # bytes of an answer that are gathered into one write
 
@@ -44,6 +51,40 @@ STATUS = {
 OWN_MISTAKES = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 
 log = structlog.get_logger(__name__)
+
+
+class Crowd:
+    """The threads of this process that serve the network: how many are in use, and how many wait for slow clients."""
+
+    def __init__(self) -> None:
+        self.threads = 0
+        self.used = 0  # and connections that wait for a thread; changed by the accept loop only
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    @property
+    def has_idle_threads(self) -> bool:
+        """Whether a thread would be there for another connection."""
+        return self.used < self.threads
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether all threads are in use, more than half of them by slow clients."""
+        return self.used >= self.threads and self._waiting > self.threads // 2
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the thread among those that wait for a slow client."""
+        with self._lock:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+
+CROWD = Crowd()
 
 
 class Bounded(socket.socket):
@@ -66,12 +107,20 @@ class Bounded(socket.socket):
         self.settimeout(seconds)
 
     def recv(self, size: int = 1024, flags: int = 0) -> bytes:
-        """Receive within the time that is left."""
-        self._spend()
+        """Receive within the time that is left; when others need the thread, a slow client has less."""
+        self._spend(SLOW)
         try:
             return super().recv(size, flags)
-        except TimeoutError as error:
-            raise _lost() from error
+        except TimeoutError:
+            with CROWD.waiting():
+                return self._recv_slowly(size, flags)
+
+    def _recv_slowly(self, size: int, flags: int) -> bytes:
+        while self.family == socket.AF_UNIX or not CROWD.is_held_up:
+            self._spend(SLOW)
+            with suppress(TimeoutError):
+                return super().recv(size, flags)
+        raise _lost()
 
     def hold(self) -> None:
         """Gather what is sent from now on."""
@@ -101,23 +150,15 @@ class Bounded(socket.socket):
         except TimeoutError as error:
             raise _lost() from error
 
-    def _spend(self) -> None:
+    def _spend(self, at_most: float = REQUEST_TIME) -> None:
         left = self._until - time.monotonic()
         if left <= 0:
             raise _lost()
-        self.settimeout(left)
+        self.settimeout(min(left, at_most))
 
 
 class BoundedTls(Bounded, ssl.SSLSocket):
-    """The same over TLS, its handshake included."""
-
-    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature is SSLSocket's
-        """Shake hands within the time of a request."""
-        self.allow(REQUEST_TIME)
-        try:
-            super().do_handshake(block)
-        except TimeoutError as error:
-            raise _lost() from error
+    """The same over TLS."""
 
 
 def _lost() -> ConnectionResetError:
@@ -127,7 +168,27 @@ def _lost() -> ConnectionResetError:
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A client's connection. `finish` says goodbye in the thread that served it; `close` then has nothing to do."""
 
+    sock: Any  # a Bounded, or a BoundedTls from its handshake on
     closed = False
+    until = 0.0  # when its handshake has to be done
+
+    def shake_hands(self, within: float) -> bool:
+        """Go on with the TLS handshake; False when it takes more from the client. Raises OSError, ssl.SSLError."""
+        if not isinstance(self.sock, ssl.SSLSocket):
+            self.sock = sock.ssl_wrap_socket(self.sock, self.cfg)
+        self.sock.settimeout(within)
+        try:
+            self.sock.do_handshake()
+        except (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        self.initialized = True
+        self.parser = http.get_parser(self.cfg, self.sock, self.client)
+        return True
+
+    @property
+    def is_of_this_host(self) -> bool:
+        """Whether it came by a Unix socket."""
+        return bool(self.sock.family == socket.AF_UNIX)
 
     def finish(self) -> None:
         """Close, waiting a little for the client to close first: unread bytes would otherwise cut the answer off."""
@@ -154,14 +215,13 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """One process of a listener: an accept loop that never blocks, and its threads."""
 
-    _dispatched = 0
-    _finished = 0
-
     def init_process(self) -> None:
         """Look the settings up once: gunicorn reads a dozen for each request, at 0.5 µs each."""
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         self._plain = copy(self.cfg)
         self._plain.__dict__.update(certfile=None, keyfile=None)
+        self._own_threads = ThreadPoolExecutor(self.cfg.threads)  # of who is on this host; none until they come
+        CROWD.threads = self.cfg.threads
         super().init_process()
 
     def accept(self, listener: Any) -> None:  # noqa: ANN401 - gunicorn's wrapper of a socket
@@ -175,45 +235,56 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             client = Bounded(client.family, client.type, client.proto, fileno=client.detach())
         connection = Connection(own, client, address, listener.getsockname())
         self.nr_conns += 1
-        connection.timeout = time.monotonic() + REQUEST_TIME
+        connection.timeout = connection.until = time.monotonic() + REQUEST_TIME
         self.pending_conns.append(connection)
         self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, connection))
 
     def enqueue_req(self, conn: Connection) -> None:
         """Give the connection a thread."""
-        self._dispatched += 1
-        super().enqueue_req(conn)
+        if conn.is_of_this_host:
+            served = self._own_threads.submit(self.handle, conn)
+            served.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+        else:
+            CROWD.used += 1
+            super().enqueue_req(conn)
 
     def finish_request(self, conn: Connection, fs: Any) -> None:  # noqa: ANN401 - a Future of gunicorn's outcome
         """Take the connection back from its thread."""
-        self._finished += 1
+        if not conn.is_of_this_host:
+            CROWD.used -= 1
         super().finish_request(conn, fs)
+        if not conn.initialized:
+            conn.timeout = conn.until  # of the handshake, which goes on with the client's next bytes
 
     def handle(self, conn: Connection) -> object:
         """Serve a connection: its request, and the next one when it comes at once."""
-        if not conn.initialized:
-            if not self._greet(conn):
-                conn.finish()
-                return False
-            if conn.cfg.is_ssl and not conn.speaks_again(REST_TIME):
-                return True  # as after an answer: it waits for its request without a thread
+        if not conn.initialized and conn.cfg.is_ssl:
+            greeted = self._greet(conn)
+            if greeted is not True or not conn.speaks_again(REST_TIME):
+                return greeted  # True is as after an answer: it waits for its request without a thread
         outcome = super().handle(conn)
-        while outcome is True and self.alive and self._has_idle_threads() and conn.speaks_again(REST_TIME):
+        while outcome is True and self.alive and self._may_stay(conn) and conn.speaks_again(REST_TIME):
             outcome = super().handle(conn)
         if outcome is False:
             conn.finish()
         return outcome
 
-    def _greet(self, conn: Connection) -> bool:
-        """Shake hands on a new connection; False when it ended over that."""
+    def _greet(self, conn: Connection) -> object:
+        """Shake hands on a new connection as far as it goes; False when it ended over that."""
         try:
-            conn.init()
+            return conn.shake_hands(self._handshake_time()) or _DEFER
         except ssl.SSLError as error:
             self.handle_error(None, conn.sock, conn.client, error)
-            return False
-        except OSError:
-            return False  # the client left, or took too long
-        return True
+        except OSError:  # the client left
+            pass
+        conn.finish()
+        return False
+
+    def _handshake_time(self) -> float:
+        """Return how long the thread may wait for the client; a stopping worker comes back to no connection."""
+        if not self.alive:
+            return REQUEST_TIME
+        return REST_TIME if CROWD.has_idle_threads else 0.0
 
     def handle_request(self, req: Any, conn: Connection) -> object:  # noqa: ANN401 - gunicorn's request
         """Answer a request with one write."""
@@ -244,8 +315,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         for connection in self.pending_conns:
             connection.timeout = min(connection.timeout, deadline)
 
-    def _has_idle_threads(self) -> bool:
-        return bool(self._dispatched - self._finished < self.cfg.threads)
+    @staticmethod
+    def _may_stay(conn: Connection) -> bool:
+        return CROWD.has_idle_threads and not conn.is_of_this_host
 
 
 class _Chunks:

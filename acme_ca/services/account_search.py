@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
@@ -14,15 +15,16 @@ from acme_ca.models import base
 from acme_ca.models.account import ACCOUNTS, Account, AccountStatus
 from acme_ca.models.base import first_id
 from acme_ca.models.binding import BINDINGS
-from acme_ca.models.order import ORDERS
+from acme_ca.models.order import ORDERS, OrderStatus
 from acme_ca.models.pause import PAUSES, Pause
 from acme_ca.models.revocation import Revocation
 from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import Malformed, NotFound
-from acme_ca.services import audit, revocations
+from acme_ca.services import audit, revocations, selecting
 from acme_ca.services.certificates import check_page, require_environment
 
 MAX_NOTE = 2000  # characters
+TAG_SIZE = 16  # hexadecimal digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,8 @@ def detail(ca: Authority, environment: str, account_id: str) -> Detail:
     selection = Selection(environment=environment, account_id=account_id)
     with ca.database.read() as connection:
         account = _account(connection, environment, account_id)
-        orders = select(func.count()).where(ORDERS.c.account_id == account_id, ORDERS.c.expires_at > now)
+        is_open = ORDERS.c.status.in_([OrderStatus.PENDING.value, OrderStatus.PROCESSING.value])
+        orders = select(func.count()).where(ORDERS.c.account_id == account_id, is_open, ORDERS.c.expires_at > now)
         paused = base.select(Pause, PAUSES.c.account_id == account_id, PAUSES.c.paused_until > now)
         return Detail(
             account,
@@ -91,12 +94,30 @@ def detail(ca: Authority, environment: str, account_id: str) -> Detail:
         )
 
 
-def annotate(ca: Authority, environment: str, account_id: str, note: str | None, *, by: str) -> Account:
-    """Set the operators' note of an account, or remove it; raises NotFound, Malformed."""
+def note_tag(account: Account) -> str:
+    """Return what the note of an account is told by: what a change of it says that it is a change of."""
+    return sha256((account.note or "").encode()).hexdigest()[:TAG_SIZE]
+
+
+def annotate(
+    ca: Authority,
+    environment: str,
+    account_id: str,
+    note: str | None,
+    *,
+    by: str,
+    require: Callable[[Account], None] | None = None,
+) -> Account:
+    """Set the operators' note of an account, or remove it; raises NotFound, Malformed, and what `require` raises.
+
+    `require` is given the account as it is, in the transaction of the change.
+    """
     if note is not None and len(note) > MAX_NOTE:
         raise Malformed(f"note: {len(note)} characters; at most {MAX_NOTE} are kept")
     with ca.database.write() as connection:
         account = _account(connection, environment, account_id, lock=True)
+        if require is not None:
+            require(account)
         account.note = note
         base.update(connection, account)
         audit.record(connection, environment, "account.annotated", account.id, account_id=account.id, by=by)
@@ -111,18 +132,36 @@ def end(
     The worker revokes the certificates. An account that ended before stays as it is. Raises NotFound and
     BadRevocationReason.
     """
-    selection = Selection(environment=environment, account_id=account_id)
     if revoke is not None:
         revocations.check_reason(revoke)
+    account = _revoke(ca, environment, account_id, by=by)
+    if revoke is None:
+        return account, None
+    selection = Selection(environment=environment, account_id=account_id)
+    return account, revocations.start(ca, selection, revoke, by=by, expected=None)
+
+
+def preview_end(
+    ca: Authority, environment: str, account_id: str, *, by: str, revoke: int | None = None
+) -> tuple[Account, int]:
+    """Return an account as `end` would leave it, and how many certificates it would revoke; raises as `end` does."""
+    if revoke is not None:
+        revocations.check_reason(revoke)
+    with ca.database.rehearsal():
+        account = _revoke(ca, environment, account_id, by=by)
+    if revoke is None:
+        return account, 0
+    return account, selecting.preview(ca, Selection(environment=environment, account_id=account_id)).total
+
+
+def _revoke(ca: Authority, environment: str, account_id: str, *, by: str) -> Account:
     with ca.database.write(durable=True) as connection:
         account = _account(connection, environment, account_id, lock=True)
         if account.status == AccountStatus.VALID:
             account.revoke(clock.now())
             base.update(connection, account)
             audit.record(connection, environment, "account.revoked", account.id, account_id=account.id, by=by)
-    if revoke is None:
-        return account, None
-    return account, revocations.start(ca, selection, revoke, by=by, expected=None)
+    return account
 
 
 def _account(connection: Connection, environment: str, account_id: str, *, lock: bool = False) -> Account:

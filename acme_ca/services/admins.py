@@ -2,11 +2,13 @@
 
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,7 +16,9 @@ from sqlalchemy import Connection, select
 
 from acme_ca import clock
 from acme_ca.authority import Authority
+from acme_ca.config import AdminListener
 from acme_ca.db import AlreadyThereError
+from acme_ca.keys.base import KeyUnavailableError
 from acme_ca.models import base
 from acme_ca.models.admin import (
     ADMIN_CERTIFICATES,
@@ -28,16 +32,18 @@ from acme_ca.models.admin import (
     Role,
 )
 from acme_ca.pki import admin_leaf
-from acme_ca.problems import BadCsr, Conflict, Malformed, NotFound, Unauthorized
+from acme_ca.pki.csr import DECODING_ERRORS
+from acme_ca.problems import BadCsr, Conflict, Malformed, NotFound, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import PublicKey
 from acme_ca.services import audit
 
-EVERYWHERE = ""  # the environment of events that belong to none
 BACKDATE = timedelta(minutes=1)  # hosts whose clock is behind accept a new certificate too
 LONGEST_TOKEN = timedelta(days=366)
 SECRET_SIZE = 32  # bytes
 TOKEN_PREFIX = "acme-ca_"  # noqa: S105 - by which scanners of repositories find lost tokens
 SEEN_EVERY = timedelta(minutes=10)  # how often the use of a credential is written down
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +77,19 @@ def create(ca: Authority, name: str, wanted: Wanted, *, by: str) -> Admin:
     return admin
 
 
-def change(ca: Authority, name: str, wanted: Wanted, *, expected_version: int | None, by: str) -> Admin:
-    """Make an operator what is wanted; raises Conflict when the version is another than expected, and NotFound."""
+def change(
+    ca: Authority, name: str, wanted: Wanted, *, by: str, require: Callable[[Admin], None] | None = None
+) -> Admin:
+    """Make an operator what is wanted; raises NotFound, Malformed, and what `require` raises.
+
+    `require` is given the operator as it is, in the transaction of the change.
+    """
     _require_known(ca, wanted.environments)
     now = clock.now()
     with ca.database.write(durable=True) as connection:
         admin = _get(connection, name, lock=True)
-        if expected_version is not None and admin.version != expected_version:
-            raise Conflict(f"operator {name} is at version {admin.version}, not {expected_version}; read it again")
+        if require is not None:
+            require(admin)
         disabled_at = (admin.disabled_at or now) if wanted.disabled else None
         admin.change(wanted.role, list(wanted.environments), wanted.note, disabled_at)
         base.update(connection, admin)
@@ -111,21 +122,17 @@ def page(ca: Authority, after: str | None, limit: int) -> tuple[list[Admin], str
 
 
 def certify(ca: Authority, name: str, csr_der: bytes, *, by: str) -> tuple[AdminCertificate, bytes]:
-    """Issue an operator's certificate for the key of a CSR; return it in DER too. Raises NotFound, BadCsr."""
+    """Issue an operator's certificate for the key of a CSR; return it in DER too.
+
+    Raises NotFound, BadCsr, BadPublicKey, and ServiceUnavailable when the issuer of such certificates cannot sign.
+    """
     settings = ca.config.listener.admin
     if settings is None:
         raise NotFound("there is no [listener.admin] in the configuration, whose issuer signs such certificates")
     key = _key_of(csr_der)
     get(ca, name)
     now = clock.now()
-    certificate = admin_leaf.make(
-        x509.load_pem_x509_certificate(settings.issuer.certificate.read_bytes()),
-        settings.issuer.key.open(),
-        key,
-        name=name,
-        not_before=now - BACKDATE,
-        not_after=now + timedelta(seconds=settings.certificate_lifetime),
-    )
+    certificate = _signed(settings, key, name, now)
     line = AdminCertificate(
         fingerprint=certificate.fingerprint(SHA256()).hex(),
         admin=name,
@@ -271,13 +278,28 @@ def _require_known(ca: Authority, environments: tuple[str, ...]) -> None:
         raise Malformed(f"there is no environment {unknown[0][:80]!a}; there are {', '.join(ca.environments)}")
 
 
+def _signed(settings: AdminListener, key: PublicKey, name: str, now: datetime) -> x509.Certificate:
+    try:
+        return admin_leaf.make(
+            x509.load_pem_x509_certificate(settings.issuer.certificate.read_bytes()),
+            settings.issuer.key.open(),
+            key,
+            name=name,
+            not_before=now - BACKDATE,
+            not_after=now + timedelta(seconds=settings.certificate_lifetime),
+        )
+    except (OSError, ValueError, KeyUnavailableError) as error:
+        log.warning("admin.issuer_unavailable", error=str(error))
+        raise ServiceUnavailable("the admin issuer cannot be used; the log says why") from error
+
+
 def _key_of(csr_der: bytes) -> PublicKey:
     try:
         csr = x509.load_der_x509_csr(csr_der)
         is_signed = csr.is_signature_valid
         key = csr.public_key()
-    except (ValueError, TypeError) as error:
-        raise BadCsr("this is no certificate signing request") from error
+    except DECODING_ERRORS as error:
+        raise BadCsr("this is no certificate signing request, or its key is of an unknown kind") from error
     if not is_signed:
         raise BadCsr("the signature of the CSR is not by its key")
     return key  # type: ignore[return-value]  # admin_leaf refuses keys of other kinds
@@ -288,4 +310,4 @@ def _digest(secret: str) -> bytes:
 
 
 def _audit(connection: Connection, event: str, name: str, by: str, **details: Any) -> None:  # noqa: ANN401 - whatever JSON carries
-    audit.record(connection, EVERYWHERE, event, name, by=by, **details)
+    audit.record(connection, audit.EVERYWHERE, event, name, by=by, **details)

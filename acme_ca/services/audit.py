@@ -10,6 +10,9 @@ from acme_ca.models.authorization import Authorization
 from acme_ca.models.binding import Binding
 from acme_ca.models.prepared import Prepared
 
+EVERYWHERE = ""
+"""The environment of events that belong to none, or are about all of them."""
+
 _RECORD = Prepared(
     insert(AUDIT_EVENTS).inline(),
     [name for name in AUDIT_EVENTS.columns.keys() if name != "id"],  # noqa: SIM118 - columns are no dict

@@ -19,7 +19,6 @@ from acme_ca.models.selection import key_sha256_of
 from acme_ca.problems import Conflict, Malformed, NotFound
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit
-from acme_ca.services.revocation import EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def block(ca: Authority, key_sha256: bytes, reason: str, *, by: str) -> BlockedK
             if held is not None:
                 return held
             base.insert(connection, key)
-            audit.record(connection, EVERYWHERE, "key.blocked", key_sha256.hex(), reason=reason, by=by)
+            audit.record(connection, audit.EVERYWHERE, "key.blocked", key_sha256.hex(), reason=reason, by=by)
     except AlreadyThereError as error:
         raise Conflict("the key was blocked at the same moment") from error
     return key
@@ -79,7 +78,7 @@ def unblock(ca: Authority, key_sha256: bytes, reason: str, *, by: str) -> Blocke
         connection.execute(delete(BLOCKED_KEYS).where(BLOCKED_KEYS.c.key_sha256 == key_sha256))
         audit.record(
             connection,
-            EVERYWHERE,
+            audit.EVERYWHERE,
             "key.unblocked",
             key_sha256.hex(),
             reason=reason,

@@ -83,13 +83,13 @@ def search(
     return Page(page, page[-1].id if len(found) > limit else None)
 
 
-def detail(ca: Authority, serial: str) -> Detail:
-    """Return the certificate with a serial number (hexadecimal), of whatever environment; raises NotFound."""
+def detail(ca: Authority, environment: str, serial: str) -> Detail:
+    """Return the certificate of an environment with a serial number (hexadecimal); raises NotFound."""
     wanted = serial_of(serial)
     with ca.database.read() as connection:
         found = base.find(connection, Certificate, base.select(Certificate, CERTIFICATES.c.serial == wanted))
-        if not found:
-            raise NotFound(f"the ledger has no serial {wanted}")
+        if not found or found[0].environment != environment:
+            raise NotFound(f"environment {environment} has no certificate {wanted}")
         line = found[0]
         return Detail(
             certificate=line,

@@ -102,10 +102,10 @@ def number(ca: Authority, key: str) -> int | None:
     return None if found is None else found.number
 
 
-def listing(ca: Authority, after: str | None = None, limit: int = 100) -> list[CrlState]:
-    """Return the lists after this key, in the order of their keys."""
+def listing(ca: Authority, after: str | None = None, limit: int | None = 100) -> list[CrlState]:
+    """Return the lists after this key, in the order of their keys; all of them without a limit."""
     with ca.database.read() as connection:
-        found = models.states(connection)
+        found = sorted(models.states(connection), key=lambda crl: crl.key)  # databases may collate otherwise
     return [_state(crl) for crl in found if after is None or crl.key > after][:limit]
 
 

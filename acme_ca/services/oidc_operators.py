@@ -12,7 +12,6 @@ from acme_ca.services import audit
 from acme_ca.workload.base import Expected, Proof, Workload
 from acme_ca.workload.identify import asking
 
-EVERYWHERE = ""  # the environment of events that belong to none
 REMEMBERED = 1000  # tokens of which this process remembers that it audited their use
 
 _audited: OrderedDict[bytes, None] = OrderedDict()
@@ -58,7 +57,7 @@ def _audit_once(ca: Authority, token: bytes, found: Operator) -> None:
     if token in _audited:
         return
     with ca.database.write() as connection:
-        audit.record(connection, EVERYWHERE, "admin.signed_in", found.by, by=found.by, with_="oidc")
+        audit.record(connection, audit.EVERYWHERE, "admin.signed_in", found.by, by=found.by, with_="oidc")
     _audited[token] = None
     while len(_audited) > REMEMBERED:
         _audited.popitem(last=False)

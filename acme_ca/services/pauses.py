@@ -132,12 +132,12 @@ def unpause(ca: Authority, environment: str, account_id: str, *, by: str, name: 
     return found
 
 
-def get(ca: Authority, pause_id: str) -> Pause:
-    """Return a pause; raises NotFound."""
+def get(ca: Authority, environment: str, pause_id: str) -> Pause:
+    """Return a pause of an environment; raises NotFound."""
     with ca.database.read() as connection:
         found = base.get(connection, Pause, pause_id)
-    if found is None or found.paused_until is None:
-        raise NotFound(f"there is no pause {pause_id[:64]}")
+    if found is None or found.environment != environment or found.paused_until is None:
+        raise NotFound(f"environment {environment} has no pause {pause_id[:64]}")
     return found
 
 

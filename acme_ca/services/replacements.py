@@ -76,12 +76,10 @@ def start(
     return started
 
 
-def get(ca: Authority, replacement_id: str) -> Replacement:
-    """Return a replacement, counted now; raises NotFound."""
+def get(ca: Authority, environment: str, replacement_id: str) -> Replacement:
+    """Return a replacement of an environment, counted now; raises NotFound."""
     with ca.database.read() as connection:
-        found = base.get(connection, Replacement, replacement_id)
-        if found is None:
-            raise NotFound(f"there is no replacement {replacement_id[:64]}")
+        found = _get(connection, environment, replacement_id)
         if found.ended_at is None:
             found.replaced, found.remaining = _counts(connection, found, clock.now())
     return found
@@ -96,12 +94,10 @@ def page(ca: Authority, environment: str, *, after: str | None = None, limit: in
     return Page(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else None)
 
 
-def cancel(ca: Authority, replacement_id: str, *, by: str) -> Replacement:
+def cancel(ca: Authority, environment: str, replacement_id: str, *, by: str) -> Replacement:
     """End a replacement: its certificates have their usual windows again. Raises NotFound, Conflict."""
     with ca.database.write(durable=True) as connection:
-        found = base.get(connection, Replacement, replacement_id, lock=True)
-        if found is None:
-            raise NotFound(f"there is no replacement {replacement_id[:64]}")
+        found = _get(connection, environment, replacement_id, lock=True)
         now = clock.now()
         found.replaced, found.remaining = _counts(connection, found, now)
         found.cancel(now)
@@ -126,6 +122,13 @@ def count(ca: Authority) -> int:
         for state, value in zip(("total", "replaced", "remaining"), sums, strict=True):
             metrics.REPLACEMENT_CERTIFICATES.labels(environment, state).set(value)
     return changed
+
+
+def _get(connection: Connection, environment: str, replacement_id: str, *, lock: bool = False) -> Replacement:
+    found = base.get(connection, Replacement, replacement_id, lock=lock)
+    if found is None or found.environment != environment:
+        raise NotFound(f"environment {environment} has no replacement {replacement_id[:64]}")
+    return found
 
 
 def _note(ca: Authority, one: Replacement, replaced: int, remaining: int) -> None:

@@ -32,7 +32,6 @@ from acme_ca.problems import (
 )
 from acme_ca.services import audit, crls
 
-EVERYWHERE = "*"
 """The environment of audit events that are about all of them."""
 SETTLING = timedelta(seconds=5)  # in which what was claimed with a key before it was blocked is committed
 OTHERS = 100  # certificates of a compromised key that are looked at; beyond that some are surely left to be revoked
@@ -136,7 +135,7 @@ def compromised(connection: Connection, line: Certificate, now: datetime, *, by:
         return
     if held is None:
         base.insert(connection, BlockedKey(key_sha256=key, serial=line.serial, blocked_at=now))
-        audit.record(connection, EVERYWHERE, "key.blocked", key.hex(), serial=line.serial, by=by)
+        audit.record(connection, audit.EVERYWHERE, "key.blocked", key.hex(), serial=line.serial, by=by)
     else:  # an operator blocked it, and left its certificates alone
         held.serial = line.serial
         base.update(connection, held)

@@ -7,6 +7,7 @@ started it or the worker, goes on behind the last batch; killed in the middle, a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,18 +59,19 @@ def start(
         started = revocation.begin(
             connection, selection, reason, total=found.total, as_of=found.as_of, by=by, digest=found.digest
         )
-    for _ in range(AT_ONCE):
-        if _do_batch(ca, started.id) < BATCH:
-            break
-    return get(ca, started.id)
+    with suppress(Contended):  # it is begun: the worker goes on
+        for _ in range(AT_ONCE):
+            if _do_batch(ca, started.id) < BATCH:
+                break
+    return get(ca, started.environment, started.id)
 
 
-def get(ca: Authority, revocation_id: str) -> Revocation:
-    """Return a revocation as far as it is; raises NotFound."""
+def get(ca: Authority, environment: str, revocation_id: str) -> Revocation:
+    """Return a revocation of an environment as far as it is; raises NotFound."""
     with ca.database.read() as connection:
         found = base.get(connection, Revocation, revocation_id)
-    if found is None:
-        raise NotFound(f"there is no revocation {revocation_id[:64]}")
+    if found is None or found.environment != environment:
+        raise NotFound(f"environment {environment} has no revocation {revocation_id[:64]}")
     return found
 
 

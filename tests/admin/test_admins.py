@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography import x509
@@ -13,6 +14,7 @@ from sqlalchemy import select
 
 from acme_ca.admin.signing_in import LOCAL
 from acme_ca.app import ask
+from acme_ca.keys.software import SoftwareKey
 from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.services import admins
 from tests.admin.conftest import Api
@@ -48,7 +50,18 @@ def test_a_change_of_something_else_is_refused(api: Api) -> None:
     assert "If-Match" in api("PUT", "/admins/alice", state).refused(428, "preconditionRequired")
     api("PUT", "/admins/alice", state, If_Match="*")
     assert "read it again" in api("PUT", "/admins/alice", state, If_Match='"1"').refused(412, "preconditionFailed")
+    for weak in ('W/"2"', "2", '"'):
+        api("PUT", "/admins/alice", state, If_Match=weak).refused(412, "preconditionFailed")
     assert api("PUT", "/admins/nobody", state, If_Match="*").refused(404)
+
+
+def test_of_two_changes_at_once_one_is_refused(api: Api) -> None:
+    api("POST", "/admins", {"name": "alice", "role": "operator"})
+    with ThreadPoolExecutor() as pool:
+        for version in range(1, 6):
+            state, tag = {"role": "viewer"}, f'"{version}"'
+            at_once = [pool.submit(api, "PUT", "/admins/alice", state, If_Match=tag) for _ in range(2)]
+            assert sorted(one.result().status for one in at_once) == [200, 412]
 
 
 def test_a_dry_run_changes_nothing(api: Api) -> None:
@@ -73,6 +86,7 @@ def test_a_call_with_a_key_is_done_once(api: Api) -> None:
     assert "another request" in other.refused(400)
     assert api("POST", "/environments/test/eab", wanted, Idempotency_Key="one").refused(400)
     assert api("POST", "/environments/prod/eab", wanted, Idempotency_Key="x" * 201).refused(400, "invalid")
+    assert api("POST", "/environments/prod/eab?dry_run=true", wanted, Idempotency_Key="x" * 201).refused(400, "invalid")
     colleague = api.become("operator")
     assert colleague("POST", "/environments/prod/eab", wanted, Idempotency_Key="one").json["kid"] != first.json["kid"]
 
@@ -162,6 +176,39 @@ class TestCertificates:
         api("POST", "/admins", {"name": "alice", "role": "operator"})
         api("POST", "/admins/alice/certificates", {"csr": text}).refused(400)
 
+    @pytest.mark.parametrize(
+        ("written", "instead"),
+        [
+            (bytes.fromhex("020100"), bytes.fromhex("020105")),  # the version
+            (bytes.fromhex("2a8648ce3d040302"), bytes.fromhex("2a8648ce3d04037f")),  # ecdsa-with-SHA256
+            (bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017f")),  # prime256v1
+        ],
+        ids=["version", "algorithm", "curve"],
+    )
+    @pytest.mark.parametrize("as_pem", [True, False])
+    def test_a_csr_of_a_kind_that_is_not_known_is_refused(
+        self, api: Api, written: bytes, instead: bytes, *, as_pem: bool
+    ) -> None:
+        api("POST", "/admins", {"name": "alice", "role": "operator"})
+        text = b64encode(csr().public_bytes(Encoding.DER).replace(written, instead, 1)).decode()
+        name = "CERTIFICATE REQUEST"
+        wanted = f"-----BEGIN {name}-----\n{text}\n-----END {name}-----\n" if as_pem else text
+        api("POST", "/admins/alice/certificates", {"csr": wanted}).refused(400, "badCSR")
+
+    @pytest.mark.parametrize("what", ["key", "certificate"])
+    def test_an_issuer_that_is_away_is_passing_trouble(self, api: Api, what: str) -> None:
+        api("POST", "/admins", {"name": "alice", "role": "operator"})
+        listener = api.ca.config.listener.admin
+        assert listener is not None
+        assert isinstance(listener.issuer.key, SoftwareKey)
+        path = {"key": listener.issuer.key.path, "certificate": listener.issuer.certificate}[what]
+        away = path.rename(path.with_suffix(".away"))
+        try:
+            refused = api("POST", "/admins/alice/certificates", {"csr": csr().public_bytes(Encoding.PEM).decode()})
+        finally:
+            away.rename(path)
+        assert "admin issuer" in refused.refused(503)
+
 
 def test_a_user_of_this_host_who_is_not_root_signs_in_by_nothing(api: Api) -> None:
     status, _, body = ask(api.app, "GET", "/admin/v1/me", None, {}, {LOCAL: 12345})
@@ -199,6 +246,23 @@ def test_what_is_no_object_is_refused(api: Api, body: bytes) -> None:
     api("POST", "/environments/prod/eab", body).refused(400)
 
 
+def test_a_body_is_in_utf_8(api: Api) -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-32-be", "utf-8-sig"):
+        for text in ('{"label": "a"}', '{"label": "\\u0000"}'):
+            api("POST", "/environments/prod/eab", text.encode(encoding)).refused(400)
+
+
+def test_a_backslash_before_four_digits_is_a_text(api: Api) -> None:
+    path = "/environments/prod/eab"
+    assert api("POST", path, b'{"label": "a\\\\u0000"}').status == 201
+    assert "U+0000" in api("POST", path, b'{"label": "a\\\\\\u0000"}').refused(400)
+
+
+def test_a_dry_run_shows_no_key_that_binds_nothing(api: Api) -> None:
+    assert api("POST", "/environments/prod/eab?dry_run=true", {}).json["mac_key"] is None
+    assert api("POST", "/environments/prod/eab", {}).json["mac_key"]
+
+
 def test_a_body_of_another_type_is_refused(api: Api) -> None:
     assert "application/json" in api("POST", "/admins", b"{}", Content_Type="text/plain").refused(415)
 
@@ -206,6 +270,15 @@ def test_a_body_of_another_type_is_refused(api: Api) -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "what=1", "limit=1&limit=2", "after=%00"])
 def test_a_wrong_query_is_refused(api: Api, query: str) -> None:
     api("GET", f"/admins?{query}").refused(400, "invalid")
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:00"])
+def test_a_time_that_nothing_here_can_have_is_refused(api: Api, moment: str) -> None:
+    for path in ("/audit", "/environments/prod/certificates", "/environments/prod/accounts"):
+        for field in ("since", "until"):
+            assert field in api("GET", f"{path}?{field}={moment}").refused(400, "unsuitable")
+    wanted = {"selection": {}, "as_of": moment}
+    assert "as_of" in api("POST", "/environments/prod/revocations?dry_run=true", wanted).refused(400, "unsuitable")
 
 
 @pytest.mark.parametrize("name", ["%00", "%0a", "%C3%A9", "x" * 300])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from acme_ca.cli import cli
+from acme_ca.server.connections import REQUEST_TIME, SLOW
 from tests.support.server import Server, eventually, prepare, serving
 from tests.support.tools import require_tool
 
@@ -26,11 +29,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def address(server: Server) -> str:
-    """The URL of the admin API, whose port the system chose."""
+def port(server: Server) -> int:
+    """The port of the admin API, which the system chose."""
     sockets = [found for master in server.children("admin") for found in master.net_connections("tcp")]
-    ports = [found.laddr.port for found in sockets if found.status == "LISTEN"]
-    return f"https://localhost:{ports[0]}"
+    return next(int(found.laddr.port) for found in sockets if found.status == "LISTEN")
+
+
+def address(server: Server) -> str:
+    """The URL of the admin API."""
+    return f"https://localhost:{port(server)}"
 
 
 def run(server: Server, *arguments: str, code: int = 0) -> Result:
@@ -97,6 +104,43 @@ def test_a_certificate_of_another_issuer_ends_the_handshake(server: Server) -> N
 
 def test_the_other_listeners_know_nothing_of_it(server: Server) -> None:
     assert server.get("/admin/v1/me")[0] == 404
+
+
+HALF_A_REQUEST = b"POST /admin/v1/admins HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+
+
+class TestStrangers:
+    """There are four threads, and what a client begins has ten seconds to arrive."""
+
+    def test_a_handshake_that_was_begun_takes_no_thread(self, server: Server) -> None:
+        with ExitStack() as stack:
+            for _ in range(8):
+                stranger = stack.enter_context(server.connect_tcp(port(server)))
+                stranger.sendall(b"\x16")
+            begun = time.monotonic()
+            run(server, "admin", "list")
+            assert json.loads(curl(server, f"{address(server)}/admin/v1/me").stdout)["status"] == 401
+            assert time.monotonic() - begun < REQUEST_TIME / 2
+
+    def test_requests_that_were_begun_leave_operators_of_this_host_their_threads(self, server: Server) -> None:
+        with ExitStack() as stack:
+            for _ in range(8):
+                opened = stack.enter_context(server.connect_tcp(port(server)))
+                stranger = stack.enter_context(server.context.wrap_socket(opened, server_hostname="localhost"))
+                stranger.sendall(HALF_A_REQUEST)
+            begun = time.monotonic()
+            run(server, "admin", "list")
+            assert time.monotonic() - begun < SLOW * 0.75
+            assert json.loads(curl(server, f"{address(server)}/admin/v1/me").stdout)["status"] == 401
+            assert time.monotonic() - begun < REQUEST_TIME
+
+    def test_one_slow_client_has_its_time(self, server: Server) -> None:
+        opened = server.connect_tcp(port(server))
+        with opened, server.context.wrap_socket(opened, server_hostname="localhost") as client:
+            client.sendall(b"GET /admin/v1/me HTTP/1.1\r\n")
+            time.sleep(SLOW * 1.5)
+            client.sendall(b"Host: localhost\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 401")
 
 
 def test_a_reload_keeps_the_socket(server: Server) -> None:

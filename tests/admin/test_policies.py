@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from acme_ca.admin.policies import POLICY_LIMIT
 from acme_ca.authority import Authority
 from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.services import shadows, versions
+from acme_ca.web import MAX_BODY
 from tests.admin.conftest import Api, Reply
 
 PATH = "/environments/prod/policy"
@@ -37,6 +40,21 @@ def test_the_configuration_holds_until_something_is_applied(api: Api) -> None:
     assert found.headers["ETag"] == done.headers["ETag"]
     assert api.ca.environments["prod"].policy.version == found.json["version"]
     assert events(api) == [("policy.applied", found.json["created_by"])]
+
+
+def test_a_policy_of_thousands_of_rules_is_applied(api: Api) -> None:
+    rules = [{"name": f"rule-{number}", "dns": [f"host-{number}.prod.localhost"]} for number in range(3000)]
+    assert apply(api, *rules).status == 200
+    assert len(api("GET", PATH).json["rules"]) == 3000
+    assert api("PUT", f"{PATH}/shadow", {"rules": rules}).status == 200
+
+
+def test_nothing_is_larger_than_its_call_takes(api: Api) -> None:
+    large = json.dumps({"rules": [], "comment": "x" * MAX_BODY}).encode()
+    api("PUT", PATH, large, If_Match="*").refused(400)  # for what it says
+    assert str(MAX_BODY) in api("POST", "/admins", large).refused(413)
+    assert str(POLICY_LIMIT) in api("PUT", PATH, b" " * (POLICY_LIMIT + 1), If_Match="*").refused(413)
+    assert Api(api.app, api.ca, "nobody")("PUT", PATH, large).status == 401
 
 
 def test_the_same_document_again_changes_nothing(api: Api) -> None:

@@ -56,6 +56,8 @@ TABLE: dict[str, set[str]] = {
     "POST /environments/{environment}/replacements": OPERATORS,
     "GET /environments/{environment}/replacements/{id}": READERS,
     "DELETE /environments/{environment}/replacements/{id}": OPERATORS,
+    "GET /crls": READERS,
+    "POST /crls/{issuer}/regenerate": OPERATORS,
     "GET /blocked-keys": READERS,
     "POST /blocked-keys": OPERATORS,
     "DELETE /blocked-keys/{key}": OPERATORS,
@@ -63,9 +65,13 @@ TABLE: dict[str, set[str]] = {
     "DELETE /environments/{environment}/limits/{limit}": OPERATORS,
 }
 
+# What is for operators of all environments only: who can make or end operators could make, or end, one of all.
+OF_ALL = {name for name in TABLE if "/admins" in name} | {"POST /blocked-keys", "DELETE /blocked-keys/{key}"}
+
 
 def test_the_table_is_complete() -> None:
     assert {f"{call.method} {call.path}" for call in CALLS} == set(TABLE)
+    assert {f"{call.method} {call.path}" for call in CALLS if call.everywhere} == OF_ALL
     assert len({call.name for call in CALLS}) == len(CALLS)
 
 
@@ -108,5 +114,24 @@ def test_an_operator_of_one_environment_sees_no_other(api: Api) -> None:
     assert "not for prod" in operator("GET", "/environments/prod/eab").refused(403, "forbidden")
     assert "there are dev, test, prod" in operator("GET", "/environments/none/eab").refused(404)
     assert operator("GET", "/me").json["environments"] == ["test"]
-    admin = api.become("ca-admin", "test")
-    assert "may not make operators" in admin("POST", "/admins", {"name": "x", "role": "viewer"}).refused(403)
+
+
+def test_what_is_about_all_environments_is_not_for_operators_of_some(api: Api) -> None:
+    admin = api.become("ca-admin", "prod")
+    for call in CALLS:
+        reply = admin(call.method, path_of(call), {} if call.body is not None else None)
+        if f"{call.method} {call.path}" in OF_ALL:
+            assert "for some environments only" in reply.refused(403, "forbidden"), call.name
+        else:
+            assert reply.status != 403, (call.name, reply.text)
+
+
+def test_a_restricted_operator_is_not_told_why_a_key_is_blocked(api: Api) -> None:
+    api("POST", "/blocked-keys", {"key": "ab" * 32, "reason": "found in a repository of dev"})
+    (seen,) = api.become("viewer", "test")("GET", "/blocked-keys").json["items"]
+    assert seen["key_sha256"] == "ab" * 32
+    assert (seen["serial"], seen["reason"], seen["blocked_by"]) == (None, None, None)
+    (known,) = api.become("viewer")("GET", "/blocked-keys").json["items"]
+    assert (known["reason"], known["blocked_by"]) == ("found in a repository of dev", "uid:0")
+    trail = {event["event"]: event for event in api("GET", "/audit").json["items"]}
+    assert trail["key.blocked"]["environment"] == trail["admin.created"]["environment"] == ""

@@ -106,7 +106,7 @@ def test_a_certificate_is_shown(ca: Authority, run: Run) -> None:
 
 
 def test_what_cannot_be_shown_is_refused(run: Run) -> None:
-    refused(run("show", "ab"), "no serial")
+    refused(run("show", "ab"), "no certificate")
     refused(run("show", "ab", "--pem", "--json"), "contradict", code=2)
 
 

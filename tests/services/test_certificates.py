@@ -189,8 +189,12 @@ def test_wrong_pages_and_environments_are_refused(ca: RunningCa) -> None:
             certificates.search(ca.authority, Selection.of("test"), after=after, limit=limit)
     with pytest.raises(NotFound):
         certificates.search(ca.authority, Selection.of("elsewhere"))
-    with pytest.raises(NotFound):
-        certificates.detail(ca.authority, "abc")
+    known = line()
+    ledger.put(ca.authority.database, known)
+    assert certificates.detail(ca.authority, "test", known.serial).certificate.id == known.id
+    for environment, serial in (("test", "abc"), ("prod", known.serial)):
+        with pytest.raises(NotFound):
+            certificates.detail(ca.authority, environment, serial)
 
 
 INDEXES: dict[str, tuple[str, ...]] = {
@@ -300,10 +304,10 @@ def obtain_lineage(client: AcmeClient, website: WebServer, length: int) -> list[
 def test_detail_tells_how_a_name_was_proved_after_the_order_is_swept(ca: RunningCa, website: WebServer) -> None:
     client = ca.client().register()
     (der,) = obtain_lineage(client, website, 1)
-    assert certificates.detail(ca.authority, serial_of(der)).order is not None
+    assert certificates.detail(ca.authority, "test", serial_of(der)).order is not None
     for table in ("orders", "authorizations"):
         rows.change(ca.authority.database, f"DELETE FROM {table}")
-    detail = certificates.detail(ca.authority, serial_of(der))
+    detail = certificates.detail(ca.authority, "test", serial_of(der))
     assert (detail.standing, detail.order, detail.key_blocked) == ("valid", None, False)
     leaf = x509.load_der_x509_certificate(der)
     assert detail.certificate.der == der
@@ -323,11 +327,11 @@ def test_detail_tells_the_lineage_both_ways(ca: RunningCa, website: WebServer) -
     client = ca.client().register()
     ders = obtain_lineage(client, website, 3)
     for number, der in enumerate(ders):
-        detail = certificates.detail(ca.authority, serial_of(der))
+        detail = certificates.detail(ca.authority, "test", serial_of(der))
         assert [one.der for one in detail.replaces] == ders[:number][::-1]
         assert [one.der for one in detail.replaced_by] == ders[number + 1 :]
     client.ok(client.url("revokeCert"), {"certificate": b64(ders[0]), "reason": 1})
-    detail = certificates.detail(ca.authority, serial_of(ders[0]).upper())
+    detail = certificates.detail(ca.authority, "test", serial_of(ders[0]).upper())
     assert (detail.standing, detail.key_blocked) == ("revoked", True)
 
 

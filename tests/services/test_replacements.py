@@ -69,13 +69,13 @@ def test_progress_is_counted_to_the_end(ca: RunningCa, website: WebServer) -> No
     assert (replacements.count(ca.authority), replacements.count(ca.authority)) == (1, 0)
     gauge = metrics.REPLACEMENT_CERTIFICATES
     assert [gauge.labels("test", state)._value.get() for state in ("total", "replaced", "remaining")] == [3, 2, 1]
-    assert replacements.get(ca.authority, started.id).remaining == 1
+    assert replacements.get(ca.authority, "test", started.id).remaining == 1
     obtain(client, website, "a.test.localhost", replaces=old[2])
     assert replacements.count(ca.authority) == 1
-    done = replacements.get(ca.authority, started.id)
+    done = replacements.get(ca.authority, "test", started.id)
     assert (done.status, done.replaced, done.remaining) == ("finished", 3, 0)
     with pytest.raises(Conflict):
-        replacements.cancel(ca.authority, started.id, by=BY)
+        replacements.cancel(ca.authority, "test", started.id, by=BY)
     query = "SELECT event FROM audit_events WHERE event LIKE 'replacement.%' ORDER BY id"
     events = [event.event for event in rows.select(ca.authority.database, query)]
     assert events == ["replacement.started", "replacement.finished"]
@@ -101,7 +101,7 @@ def test_what_has_a_successor_is_neither_counted_nor_waited_for(ca: RunningCa, w
     assert (started.total, started.remaining, started.replaced) == (2, 2, 0)
     obtain(client, website, "a.test.localhost", replaces=old[1])
     assert replacements.count(ca.authority) == 1
-    found = replacements.get(ca.authority, started.id)
+    found = replacements.get(ca.authority, "test", started.id)
     assert (found.total, found.remaining, found.replaced) == (2, 1, 1)
 
 
@@ -112,7 +112,7 @@ def test_moments_are_spread_and_stay(ca: RunningCa) -> None:
         ca.authority, Selection.of("test", name="a.test.localhost"), 1800, by=BY, expected=Expected(total=60)
     )
     moments = [started.moment(one) for one in lines]
-    assert moments == [replacements.get(ca.authority, started.id).moment(one) for one in lines]
+    assert moments == [replacements.get(ca.authority, "test", started.id).moment(one) for one in lines]
     assert all(timedelta() <= moment - started.created_at < timedelta(seconds=1800) for moment in moments)
     thirds = {int((moment - started.created_at).total_seconds() // 600) for moment in moments}
     assert thirds == {0, 1, 2}
@@ -130,7 +130,7 @@ def test_client_is_asked_to_come_back_for_its_moment(ca: RunningCa, website: Web
     assert end == moment.replace(microsecond=0)
     assert 60 <= retry_after <= usual[2]
     assert retry_after <= max(60, (moment - clock.now()).total_seconds() + 1)
-    cancelled = replacements.cancel(ca.authority, started.id, by=BY)
+    cancelled = replacements.cancel(ca.authority, "test", started.id, by=BY)
     assert (cancelled.status, cancelled.remaining) == ("cancelled", 1)
     assert asked(client, certificate) == usual
 
@@ -143,7 +143,7 @@ def test_revoked_and_expired_end_it(ca: RunningCa, website: WebServer) -> None:
     client.ok(client.url("revokeCert"), {"certificate": b64(leaf.public_bytes(Encoding.DER))})
     assert isinstance(leaf, x509.Certificate)
     assert replacements.count(ca.authority) == 1
-    assert replacements.get(ca.authority, started.id).status == "finished"
+    assert replacements.get(ca.authority, "test", started.id).status == "finished"
 
 
 def account(client: AcmeClient) -> str:
@@ -157,10 +157,13 @@ def test_what_cannot_be_is_refused(ca: RunningCa) -> None:
             replacements.start(ca.authority, Selection.of("test"), spread, by=BY, expected=Expected(total=2))
     with pytest.raises(Conflict):
         replacements.start(ca.authority, Selection.of("test"), 60, by=BY)
-    for unknown in (replacements.get, lambda ca, key: replacements.cancel(ca, key, by=BY)):
+    finished = replacements.start(ca.authority, Selection.of("test", serial="1"), 60, by=BY)
+    assert finished.status == "finished"
+    for environment, key in (("test", "nothing"), ("prod", finished.id)):
         with pytest.raises(NotFound):
-            unknown(ca.authority, "nothing")
-    assert replacements.start(ca.authority, Selection.of("test", serial="1"), 60, by=BY).status == "finished"
+            replacements.get(ca.authority, environment, key)
+        with pytest.raises(NotFound):
+            replacements.cancel(ca.authority, environment, key, by=BY)
     for _ in range(replacements.MAX_RUNNING):
         replacements.start(ca.authority, Selection.of("test"), 60, by=BY, expected=Expected(total=2))
     with pytest.raises(Malformed, match="cancel"):

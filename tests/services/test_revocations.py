@@ -59,7 +59,9 @@ def test_large_set_is_revoked_in_batches(ca: RunningCa) -> None:
     started = revocations.start(ca.authority, BELOW, 4, by=BY, expected=Expected(total=620))
     assert (started.status, started.total, started.revoked) == ("running", 620, 500)
     assert revocations.resume(ca.authority) == 120
-    done = revocations.get(ca.authority, started.id)
+    with pytest.raises(NotFound):
+        revocations.get(ca.authority, "prod", started.id)
+    done = revocations.get(ca.authority, "test", started.id)
     assert (done.status, done.revoked, done.skipped) == ("finished", 620, 0)
     assert ledger.revoked(ca.authority.database) == wanted
     assert revocations.resume(ca.authority) == 0
@@ -283,10 +285,10 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
     for died_at, kept in ((150, 100), (120, 200)):
         command = [sys.executable, "-c", CRASHING, str(service_folder), database_url, str(tmp_path / "s"), str(died_at)]
         assert subprocess.run(command, check=False, timeout=60).returncode == -9
-        assert revocations.get(ca.authority, started.id).revoked == kept
+        assert revocations.get(ca.authority, "test", started.id).revoked == kept
         assert len(ledger.revoked(ca.authority.database)) == kept
     assert revocations.resume(ca.authority) == 150
-    done = revocations.get(ca.authority, started.id)
+    done = revocations.get(ca.authority, "test", started.id)
     assert (done.status, done.revoked, done.skipped) == ("finished", 350, 0)
     assert ledger.revoked(ca.authority.database) == wanted
     query = "SELECT subject FROM audit_events WHERE event = 'certificate.revoked'"
