@@ -72,7 +72,7 @@ def kept_until(connection: Connection, lines: Sequence[Certificate]) -> dict[str
     """Return the nextUpdate of the responses that are kept about certificates, by their serials."""
     columns = OCSP_RESPONSES.c
     statement = select(columns.serial, columns.next_update).where(columns.serial.in_([line.serial for line in lines]))
-    return dict(connection.execute(statement).tuples().all())
+    return {row.serial: row.next_update for row in connection.execute(statement)}
 
 
 def keep(connection: Connection, response: OcspResponse) -> None:
