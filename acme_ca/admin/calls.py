@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
@@ -174,3 +175,7 @@ class Call:
         """The call's name, unique in the API."""
         words = [part.strip("{}") for part in self.path.split("/") if part]
         return "-".join([self.method.lower(), *words])
+
+
+reading = partial(Call, method="GET", permission=Permission.READ)
+"""A call that reads what every role may read."""

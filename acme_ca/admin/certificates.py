@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field
 
-from acme_ca.admin.calls import Answered, Asked, Call, Instant, Model, Page, Paged, Time
+from acme_ca.admin.calls import Answered, Asked, Call, Instant, Model, Page, Paged, Time, reading
 from acme_ca.admin.selections import (
     CertificateView,
     Expectation,
@@ -238,78 +239,57 @@ def _pem(der: bytes) -> str:
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
 
 
+_acting = partial(Call, method="POST", permission=Permission.OPERATE, status=201, acts=True, dry_run="own")
 CALLS = (
-    Call(
-        method="GET",
+    reading(
         path=f"{BASE}/certificates",
-        permission=Permission.READ,
         summary="Search certificates",
         work=_search,
         query=Search,
         answer=Page[CertificateView],
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{BASE}/certificates/{{serial}}",
-        permission=Permission.READ,
         summary="Show a certificate with its chain, evidence and lineage",
         work=_detail,
         answer=DetailView,
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{BASE}/revocations",
-        permission=Permission.READ,
         summary="List revocations by operators",
         work=_revocations,
         query=Paged,
         answer=Page[RevocationView],
     ),
-    Call(
-        method="POST",
+    _acting(
         path=f"{BASE}/revocations",
-        permission=Permission.OPERATE,
         summary="Revoke the valid certificates of a selection",
         work=_revoke,
         body=NewRevocation,
         answer=RevocationView,
-        status=201,
-        acts=True,
-        dry_run="own",
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{BASE}/revocations/{{id}}",
-        permission=Permission.READ,
         summary="Show how far a revocation is",
         work=_get_revocation,
         answer=RevocationView,
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{BASE}/replacements",
-        permission=Permission.READ,
         summary="List mass replacements",
         work=_replacements,
         query=Paged,
         answer=Page[ReplacementView],
     ),
-    Call(
-        method="POST",
+    _acting(
         path=f"{BASE}/replacements",
-        permission=Permission.OPERATE,
         summary="Have the valid certificates of a selection replaced by their clients",
         work=_replace,
         body=NewReplacement,
         answer=ReplacementView,
-        status=201,
-        acts=True,
-        dry_run="own",
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{BASE}/replacements/{{id}}",
-        permission=Permission.READ,
         summary="Show how far a replacement is",
         work=_get_replacement,
         answer=ReplacementView,

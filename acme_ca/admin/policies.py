@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from acme_ca import identifiers
-from acme_ca.admin.calls import Answered, Asked, Call, Page, Paged
+from acme_ca.admin.calls import Answered, Asked, Call, Page, Paged, reading
 from acme_ca.admin.policy_messages import (
     AnswerView,
     AppliedView,
@@ -276,10 +276,8 @@ def _seen(found: ShadowFinding) -> SeenView:
 
 
 CALLS = (
-    Call(
-        method="GET",
+    reading(
         path=PATH,
-        permission=Permission.READ,
         summary="Show the policy in force",
         work=_show,
         answer=PolicyView,
@@ -297,19 +295,15 @@ CALLS = (
         edits=True,
         dry_run="own",
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{PATH}/versions",
-        permission=Permission.READ,
         summary="List the versions of the policy, the newest first",
         work=_versions,
         query=Paged,
         answer=Page[VersionView],
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{PATH}/versions/{{number}}",
-        permission=Permission.READ,
         summary="Show a version of the policy",
         work=_version,
         answer=PolicyView,
@@ -336,10 +330,8 @@ CALLS = (
         body=Why,
         answer=ExplanationView,
     ),
-    Call(
-        method="GET",
+    reading(
         path=f"{PATH}/shadow",
-        permission=Permission.READ,
         summary="Show what the policy in the shadow would have decided otherwise",
         work=_report,
         query=Paged,

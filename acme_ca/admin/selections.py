@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from acme_ca.admin.calls import Asked, Model, Query, Text, Time
 from acme_ca.models.certificate import Certificate
@@ -13,8 +13,10 @@ from acme_ca.services.certificates import standing_of
 from acme_ca.services.selecting import Expected
 
 
-class Selectors(Model):
-    """Certificates for which everything holds that is there."""
+class SelectorFields(BaseModel):
+    """What certificates are selected by, in bodies and queries alike."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Text | None = None
     """A DNS name, an address or a SPIFFE ID that it has; `*.example.com` is the wildcard itself."""
@@ -46,23 +48,12 @@ class Selectors(Model):
     """Before when it was issued."""
 
 
-class SelectorQuery(Query):
-    """Certificates for which everything holds that is there; as `Selectors`."""
+class Selectors(SelectorFields, Model):
+    """Certificates for which everything holds that is there."""
 
-    name: Text | None = None
-    below: Text | None = None
-    serial: Text | None = None
-    account_id: Text | None = None
-    eab_kid: Text | None = None
-    key_sha256: Text | None = None
-    issuer_id: Text | None = None
-    profile: Text | None = None
-    binding_id: Text | None = None
-    subject: Text | None = None
-    provider: Text | None = None
-    rule: Text | None = None
-    since: Time | None = None
-    until: Time | None = None
+
+class SelectorQuery(SelectorFields, Query):
+    """The same in a query."""
 
 
 class Expectation(Model):

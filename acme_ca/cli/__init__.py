@@ -13,6 +13,7 @@ import click
 EXIT_CODES = "Exit codes: 0 done; 1 refused, or mistakes found; 2 wrong usage."
 
 COMMANDS = {
+    "account": "Search, show, end and note accounts; list and end their pauses.",
     "admin": "Enroll operators, and give them certificates and tokens for the admin API.",
     "audit": "Show, search, export and verify the audit trail.",
     "cert": "Search, show, revoke and replace certificates; block keys.",

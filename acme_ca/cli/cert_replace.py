@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import SETTINGS, counted, json_option, print_json
+from acme_ca.cli.options import SETTINGS, counted, json_option, print_done, print_json
 from acme_ca.cli.selectors import (
     count,
     dry_run_option,
@@ -70,14 +70,14 @@ def replace(  # noqa: PLR0913 - the command's options
     preview = count(api, path, body, expect)
     what = f"{counted(preview['total'], 'valid certificate')} of environment {environment}"
     if dry_run:
-        _print(preview, f"{what} would be replaced within {minutes:g} minutes.", as_json=as_json)
+        print_done(preview, f"{what} would be replaced within {minutes:g} minutes.", as_json=as_json)
         return
     if not yes:
         click.confirm(f"Have {what} replaced within {minutes:g} minutes?", abort=True, err=True)
     done = start(api, path, body, preview)
     if wait:
         done = watch(api, f"{path}{at(done['id'])}", done, _settled)
-    _print(done, _text(done), as_json=as_json)
+    print_done(done, _text(done), as_json=as_json)
 
 
 @click.command(**SETTINGS)
@@ -90,7 +90,7 @@ def replacements(api: Api, environment: str, number: str | None, as_json: bool) 
     path = at("environments", environment, "replacements")
     if number is not None:
         found = api.get(f"{path}{at(number)}")
-        _print(found, _text(found), as_json=as_json)
+        print_done(found, _text(found), as_json=as_json)
         return
     rows = list(api.pages(path))
     if as_json:
@@ -108,7 +108,7 @@ def replacements(api: Api, environment: str, number: str | None, as_json: bool) 
 def cancel_replacement(api: Api, environment: str, number: str, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """End a replacement before it is done: its certificates have their usual windows again."""
     done = api.call("DELETE", at("environments", environment, "replacements", number)).document
-    _print(done, _text(done), as_json=as_json)
+    print_done(done, _text(done), as_json=as_json)
 
 
 COMMANDS = (replace, replacements, cancel_replacement)
@@ -123,10 +123,3 @@ def _text(act: Mapping[str, Any]) -> str:
         f"Replacement {act['id']} is {act['status']}: {act['replaced']} of {act['total']} replaced, "
         f"{act['remaining']} remain."
     )
-
-
-def _print(document: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(document)
-    else:
-        click.echo(text)

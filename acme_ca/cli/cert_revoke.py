@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import SETTINGS, counted, json_option, print_json
+from acme_ca.cli.options import SETTINGS, counted, json_option, print_done, print_json
 from acme_ca.cli.selectors import (
     PATIENCE,
     count,
@@ -63,13 +63,13 @@ def revoke(  # noqa: PLR0913 - the command's options
     preview = count(api, path, body, expect)
     what = f"{counted(preview['total'], 'valid certificate')} of environment {environment}"
     if dry_run:
-        _print(preview, f"{what} would be revoked ({reason}).", as_json=as_json)
+        print_done(preview, f"{what} would be revoked ({reason}).", as_json=as_json)
         return
     if not yes:
         click.confirm(f"Revoke {what} ({reason})?", abort=True, err=True)
     begun = start(api, path, body, preview)
     done = watch(api, f"{path}{at(begun['id'])}", begun, _looked_at, PATIENCE)
-    _print(done, _text(done), as_json=as_json)
+    print_done(done, _text(done), as_json=as_json)
 
 
 @click.command(**SETTINGS)
@@ -82,7 +82,7 @@ def revocations(api: Api, environment: str, number: str | None, as_json: bool) -
     path = at("environments", environment, "revocations")
     if number is not None:
         found = api.get(f"{path}{at(number)}")
-        _print(found, _text(found), as_json=as_json)
+        print_done(found, _text(found), as_json=as_json)
         return
     rows = list(api.pages(path))
     if as_json:
@@ -119,10 +119,3 @@ def _text(act: Mapping[str, Any]) -> str:
     if act["status"] == "running":
         text += " The server's worker goes on with it."
     return text
-
-
-def _print(document: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(document)
-    else:
-        click.echo(text)

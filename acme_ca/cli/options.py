@@ -92,6 +92,14 @@ def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     click.echo(json.dumps(document, indent=2, default=str))
 
 
+def print_done(document: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Say what was done: in words, or as the JSON document that the API answered."""
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(text)
+
+
 def refuse(reason: str) -> NoReturn:
     """End with exit code 1 and the reason on standard error."""
     raise click.ClickException(reason)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from acme_ca.cli.client import Api, Reply, api_options, at
-from acme_ca.cli.options import SETTINGS, counted, json_option, print_json, refuse
+from acme_ca.cli.options import SETTINGS, counted, json_option, print_done, print_json, refuse
 from acme_ca.cli.policy_files import read_document, refused
 from acme_ca.cli.tables import print_table
 from acme_ca.config import ConfigError
@@ -115,7 +115,7 @@ def apply(  # noqa: PLR0913 - the command's options
     if shadow:
         done = api.call("PUT", f"{path}/shadow", body=body, reason=reason).document
         text = f"Version {done['number']} is {'now' if done['changed'] else 'already'} in the shadow."
-        _print(done, text, as_json=as_json)
+        print_done(done, text, as_json=as_json)
         return
     headers = {"If-Match": _quoted(if_match) if if_match else _etag(api, path)}
     query = {"dry_run": True, "hours": hours} if dry_run else {}
@@ -179,7 +179,7 @@ def report(api: Api, environment: str, as_json: bool) -> None:  # noqa: FBT001 -
 def end(api: Api, environment: str, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """Evaluate the policy in the shadow no more; its report stays."""
     done = api.call("DELETE", at("environments", environment, "policy", "shadow")).document
-    _print(done, f"Version {done['number']} in the shadow has ended.", as_json=as_json)
+    print_done(done, f"Version {done['number']} in the shadow has ended.", as_json=as_json)
 
 
 COMMANDS = (show, history, diff, apply, rollback, shadow)
@@ -225,13 +225,6 @@ def _title(found: Mapping[str, Any]) -> str:
         return f"Policy of environment {found['environment']}, as its configuration file says ({found['version']})"
     by = found["created_by"] or "the configuration file"
     return f"Policy of environment {found['environment']}, version {found['number']} ({found['version']}), by {by}"
-
-
-def _print(done: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(done)
-    else:
-        click.echo(text)
 
 
 def _print_applied(reply: Reply, *, as_json: bool) -> None:

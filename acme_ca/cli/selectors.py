@@ -11,26 +11,13 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from acme_ca.admin.selections import SelectorFields
 from acme_ca.cli.client import Api
 from acme_ca.cli.options import counted, refuse
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-SELECTORS = {
-    "name": "A DNS name, an address or a SPIFFE ID that it has.",
-    "below": "A domain that one of its DNS names is at or below.",
-    "serial": "Its serial number, hexadecimal.",
-    "account_id": "The account that ordered it.",
-    "eab_kid": "The external account key that its account was bound by.",
-    "key_sha256": "SHA-256 of its SubjectPublicKeyInfo, hexadecimal.",
-    "issuer_id": "The issuer that signed it.",
-    "profile": "Its profile.",
-    "binding_id": "The binding of the workload that proved a name.",
-    "subject": "The workload that proved a name.",
-    "provider": "The provider that vouched for the workload.",
-    "rule": "The rule that granted names to the workload.",
-    "since": "When it was issued, or later: 2026-01-31T12:00:00Z.",
-    "until": "Before when it was issued.",
-}
+SELECTORS = {name: str(field.description) for name, field in SelectorFields.model_fields.items()}
+"""The options, with their help, as the API describes them."""
 PATIENCE = 10.0  # seconds without progress; the worker looks every second
 INTERVAL = 0.5  # seconds between two looks
 

@@ -6,7 +6,7 @@ one thread, never the accept loop; and what is no HTTP is answered as RFC 9457 s
 connection keeps its thread for a moment, which saves two changes of thread for each request of a busy client.
 
 What strangers can hold up is bounded: a handshake has a thread only while there is something to do, at most half of
-the threads wait for slow clients while all are in use, and who comes by a Unix socket has threads of their own.
+the threads wait for slow clients while others need them, and who comes by a Unix socket has threads of their own.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Crowd:
 
     @property
     def is_held_up(self) -> bool:
-        """Whether all threads are in use, more than half of them by slow clients."""
-        return self.used >= self.threads and self._waiting > self.threads // 2
+        """Whether a connection waits for a thread, while more than half of them wait for slow clients."""
+        return self.used > self.threads and self._waiting > self.threads // 2
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

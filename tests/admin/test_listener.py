@@ -120,7 +120,7 @@ class TestStrangers:
             begun = time.monotonic()
             run(server, "admin", "list")
             assert json.loads(curl(server, f"{address(server)}/admin/v1/me").stdout)["status"] == 401
-            assert time.monotonic() - begun < REQUEST_TIME / 2
+            assert time.monotonic() - begun < REQUEST_TIME * 0.9
 
     def test_requests_that_were_begun_leave_operators_of_this_host_their_threads(self, server: Server) -> None:
         with ExitStack() as stack:
@@ -130,9 +130,9 @@ class TestStrangers:
                 stranger.sendall(HALF_A_REQUEST)
             begun = time.monotonic()
             run(server, "admin", "list")
-            assert time.monotonic() - begun < SLOW * 0.75
+            assert time.monotonic() - begun < REQUEST_TIME * 0.9
             assert json.loads(curl(server, f"{address(server)}/admin/v1/me").stdout)["status"] == 401
-            assert time.monotonic() - begun < REQUEST_TIME
+            assert time.monotonic() - begun < REQUEST_TIME * 1.5  # two rounds of them would take as long again
 
     def test_one_slow_client_has_its_time(self, server: Server) -> None:
         opened = server.connect_tcp(port(server))
