@@ -21,7 +21,7 @@ from acme_ca.config import Config
 from acme_ca.db import Database
 from acme_ca.keys import KeyUnavailableError
 from acme_ca.models.audit_chain import AUDIT_SEALS, Checkpoint, chain_end
-from acme_ca.services import audit_export, audit_seal, audit_search, audit_verify
+from acme_ca.services import audit_checkpoints, audit_events, audit_verify
 from acme_ca.sinks import SealedEvent
 from acme_ca.sinks.formats import FORMATS, FormatName, native
 
@@ -117,10 +117,10 @@ def export(config_path: Path, format_name: FormatName, first: int, last: int | N
 def checkpoint(config_path: Path) -> None:
     """Print the newest checkpoint. Kept elsewhere, `verify --checkpoint` finds a trail that was cut off as a whole."""
     with open_whole_database(config_path) as (_, database):
-        found = audit_search.checkpoints(database, limit=1)
+        found = audit_checkpoints.checkpoints(database, limit=1)
     if not found:
         refuse("there is no checkpoint yet; the worker signs them if [audit] has a key")
-    print_json(audit_seal.document(found[0]))
+    print_json(audit_checkpoints.document(found[0]))
 
 
 @audit.command(**SETTINGS)
@@ -161,7 +161,7 @@ def verify(config_path: Path, kept: tuple[Path, ...], key_files: tuple[Path, ...
 def _sealed(database: Database, after: int) -> Iterator[SealedEvent]:
     while True:
         with database.read() as connection:
-            found = audit_export.sealed_events(connection, AUDIT_SEALS.c.seq > after, PAGE)
+            found = audit_events.sealed_events(connection, AUDIT_SEALS.c.seq > after, PAGE)
         yield from found
         if len(found) < PAGE:
             return
@@ -225,7 +225,7 @@ def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
 
 def _checkpoint(path: Path) -> Checkpoint:
     try:
-        return audit_seal.from_document(path.read_text(encoding="utf-8"))
+        return audit_checkpoints.from_document(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         refuse(f"{path}: {error}; expected what `acme-ca audit checkpoint` printed")
 

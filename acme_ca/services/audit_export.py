@@ -6,36 +6,22 @@ sink got is remembered. Whoever died in between leaves a batch that is delivered
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority
 from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
-from acme_ca.models.audit_chain import AUDIT_SEALS, EVENT
+from acme_ca.models.audit_chain import AUDIT_SEALS
 from acme_ca.models.audit_sink import SinkCursor
 from acme_ca.problems import Contended, ServiceUnavailable
-from acme_ca.sinks import DeliveryFailedError, SealedEvent, Sink
+from acme_ca.services import audit_events
+from acme_ca.sinks import DeliveryFailedError, Sink
 
 LEASE = timedelta(seconds=90)  # no batch takes longer: a sink's own limits are far below
-
-COLUMNS = (
-    AUDIT_SEALS.c.seq,
-    AUDIT_SEALS.c.hash,
-    EVENT.c.id,
-    EVENT.c.at,
-    EVENT.c.environment,
-    EVENT.c.event,
-    EVENT.c.actor,
-    EVENT.c.account_id,
-    EVENT.c.subject,
-    EVENT.c.details,
-)
 
 
 def deliver(ca: Authority, sink: Sink) -> int:
@@ -46,7 +32,7 @@ def deliver(ca: Authority, sink: Sink) -> int:
     delivered = 0
     while (cursor := _claim(ca, sink)) is not None:
         with ca.database.read() as connection:
-            events = sealed_events(connection, AUDIT_SEALS.c.seq > cursor.seq, sink.batch)
+            events = audit_events.sealed_events(connection, AUDIT_SEALS.c.seq > cursor.seq, sink.batch)
         try:
             sink.deliver(events)
         except DeliveryFailedError as error:
@@ -63,30 +49,6 @@ def lag(connection: Connection, sink: Sink) -> int:
     """Return how many sealed events a sink does not have yet."""
     cursor = base.get(connection, SinkCursor, sink.name)
     return _last(connection) - (0 if cursor is None else cursor.seq)
-
-
-def sealed_events(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[SealedEvent]:
-    """Return the first sealed events of which a condition on seals and EVENT is true, in the order of the chain."""
-    statement = select(*COLUMNS).join(EVENT, EVENT.c.id == AUDIT_SEALS.c.event_id).where(condition)
-    found = connection.execute(statement.order_by(AUDIT_SEALS.c.seq).limit(limit))
-    return [event_of(tuple(row)) for row in found]
-
-
-def event_of(row: Sequence[Any]) -> SealedEvent:
-    """Return the event of a row of COLUMNS; one without a seal has the place 0."""
-    seq, hash_, identifier, at, environment, event, actor, account_id, subject, details = row
-    return SealedEvent(
-        seq=seq or 0,
-        hash=bytes(hash_ or b"").hex(),
-        id=identifier,
-        at=at,
-        environment=environment,
-        event=event,
-        actor=actor,
-        account_id=account_id,
-        subject=subject,
-        details=details,
-    )
 
 
 def _last(connection: Connection) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,12 +10,10 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from acme_ca.db import Database
 from acme_ca.models import base
-from acme_ca.models.audit_chain import AUDIT_CHECKPOINTS, AUDIT_SEALS, AUDIT_TERMS, EVENT, Checkpoint
-from acme_ca.problems import Malformed
-from acme_ca.services.audit_export import COLUMNS, event_of
+from acme_ca.models.audit_chain import AUDIT_SEALS, AUDIT_TERMS, EVENT
+from acme_ca.services.audit_events import COLUMNS, LIMIT, event_of, place
 from acme_ca.sinks import SealedEvent
 
-LIMIT = 1000  # events on a page, at most
 DISORDER = timedelta(minutes=5)  # an event may have a smaller identifier than one that is older by this much
 
 
@@ -50,7 +47,7 @@ class Page:
 
 def search(database: Database, wanted: Wanted, *, after: str | None = None, limit: int = 100) -> Page:
     """Return a page of events; raises Malformed for a cursor that is none."""
-    before = _place(after)
+    before = place(after)
     limit = max(1, min(limit, LIMIT))
     with database.read() as connection:
         statement = select(*COLUMNS).select_from(EVENT.outerjoin(AUDIT_SEALS, AUDIT_SEALS.c.event_id == EVENT.c.id))
@@ -61,24 +58,6 @@ def search(database: Database, wanted: Wanted, *, after: str | None = None, limi
         found = connection.execute(statement.order_by(EVENT.c.id.desc()).limit(limit + 1)).fetchall()
     events = tuple(event_of(tuple(row)) for row in found[:limit])
     return Page(events, str(events[-1].id) if len(found) > limit else None)
-
-
-def checkpoints(database: Database, *, after: str | None = None, limit: int = 100) -> list[Checkpoint]:
-    """Return checkpoints, newest first; `after` is the place of the last one seen. Raises Malformed."""
-    before = _place(after)
-    statement = base.select(Checkpoint)
-    if before is not None:
-        statement = statement.where(AUDIT_CHECKPOINTS.c.seq < before)
-    with database.read() as connection:
-        newest_first = statement.order_by(AUDIT_CHECKPOINTS.c.seq.desc())
-        return base.find(connection, Checkpoint, newest_first.limit(max(1, min(limit, LIMIT))))
-
-
-def _place(after: str | None) -> int | None:
-    """Return the number that a cursor is; raises Malformed."""
-    if after is not None and not re.fullmatch(r"[0-9]{1,18}", after):  # fewer than a column of 64 bits has
-        raise Malformed("the cursor is not one of this list's; take it from the page before")
-    return None if after is None else int(after)
 
 
 def _conditions(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from acme_ca.db import AlreadyThereError, Database
 from acme_ca.models.audit_chain import GENESIS, chain_end, link
-from acme_ca.services import audit, audit_seal
+from acme_ca.services import audit, audit_checkpoints, audit_seal
 from tests.support.rows import change, select
 from tests.support.trail import add, found, seal, sign, tampering, trail, verify
 
@@ -158,13 +158,13 @@ def test_whole_chain_made_anew_is_found_by_its_checkpoint(database: Database) ->
 
 def test_chain_that_was_cut_off_with_its_checkpoints_is_found_by_one_that_was_exported(database: Database) -> None:
     with database.read() as connection:
-        kept = audit_seal.last_checkpoint(connection)
+        kept = audit_checkpoints.last_checkpoint(connection)
     assert kept is not None
     with tampering(database) as connection:
         run(connection, "DELETE FROM audit_checkpoints")
     forge(database, 5)
     assert found(database) == []
-    kept = audit_seal.from_document(json.dumps(audit_seal.document(kept)))
+    kept = audit_checkpoints.from_document(json.dumps(audit_checkpoints.document(kept)))
     assert found(database, kept) == [(EVENTS, "truncated")]
 
 

@@ -14,7 +14,7 @@ from acme_ca.authority import Authority
 from acme_ca.config import Config
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.secret import Secret
-from acme_ca.services import audit_export, audit_lag, audit_seal, takeovers
+from acme_ca.services import audit_checkpoints, audit_export, audit_lag, audit_seal, takeovers
 from acme_ca.sinks import Sink
 from acme_ca.sinks.file import File
 from acme_ca.sinks.syslog import Syslog
@@ -203,7 +203,7 @@ def test_the_worker_signs_when_it_is_time(make_ca: MakeCa) -> None:
         add(ca.database, 1, first)
         audit_seal.seal(ca)
         assert [row[0] for row in select(ca.database, "SELECT seq FROM audit_checkpoints ORDER BY seq")] == signed
-    assert not audit_seal.sign(ca), "there is nothing new to sign"
+    assert not audit_checkpoints.sign(ca), "there is nothing new to sign"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from acme_ca.db import Database
 from acme_ca.migrations.upgrade import upgrade
 from acme_ca.models import base
 from acme_ca.models.audit_chain import Checkpoint, chain_end
-from acme_ca.services import audit, audit_seal, audit_verify
+from acme_ca.services import audit, audit_checkpoints, audit_seal, audit_verify
 from acme_ca.services.audit_verify import Verdict
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -49,7 +49,7 @@ def seal(database: Database) -> int:
 def sign(database: Database, key: ec.EllipticCurvePrivateKey = KEY) -> None:
     """Sign a checkpoint of the chain as it is."""
     with database.write() as connection:
-        base.insert(connection, audit_seal.signed(chain_end(connection), key, clock.now()))
+        base.insert(connection, audit_checkpoints.signed(chain_end(connection), key, clock.now()))
 
 
 def verify(database: Database, *kept: Checkpoint) -> Verdict:
