@@ -119,14 +119,16 @@ EVENT = AUDIT_EVENTS.alias("e")
 """The events under the name by which `canonical` knows them."""
 
 
-def canonical(connection: Connection) -> Any:  # noqa: ANN401 - a column of text
-    """Return the column of the canonical form of an event of `EVENT`."""
-    return literal_column(_POSTGRESQL if connection.dialect.name == "postgresql" else _SQLITE)
+def canonical(connection: Connection) -> Any:  # noqa: ANN401 - a column of octets
+    """Return the column of the canonical form of an event of `EVENT`, in octets: no text is too strange to be read."""
+    if connection.dialect.name == "postgresql":
+        return literal_column(f"convert_to({_POSTGRESQL}, 'UTF8')")
+    return literal_column(f"CAST({_SQLITE} AS BLOB)")
 
 
-def link(previous: bytes, event: str) -> bytes:
+def link(previous: bytes, event: bytes) -> bytes:
     """Return the hash of an event's place in the chain, by its canonical form and the hash before it."""
-    return sha256(previous + event.encode()).digest()
+    return sha256(previous + event).digest()
 
 
 def chain_end(connection: Connection, *, lock: bool = False) -> ChainEnd:

@@ -6,7 +6,8 @@ slower transaction commits a smaller one later. Its identifier is kept as a gap 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeGuard
 
@@ -32,11 +33,12 @@ from acme_ca.services import audit_checkpoints
 BATCH = 250  # events sealed in one transaction: a few hundredths of a second of SQLite's one turn to write
 GAP_KEPT = timedelta(days=1)  # no transaction here takes that long: what has not come by then was rolled back
 MAX_GAPS = 10_000
+LINES = 8  # of a canonical form
 LONGEST_TERM = 600  # characters; PostgreSQL refuses to index 2,704 octets
 
 log = structlog.get_logger(__name__)
 
-Event = Sequence[Any]  # identifier, canonical form, environment, event, details as stored
+Event = tuple[int, bytes]  # identifier and canonical form
 
 
 def seal(ca: Authority) -> int:
@@ -61,8 +63,9 @@ def seal_batch(database: Database) -> int:
         if events:
             _append(connection, end, events)
             base.update(connection, end)
-    for event in events:
-        metrics.child(metrics.AUDIT_EVENTS, event[2], event[3]).inc()
+    for _, form in events:
+        lines = lines_of(form)
+        metrics.child(metrics.AUDIT_EVENTS, lines[2], lines[3]).inc()
     metrics.AUDIT_SEALED.set(end.seq)
     return len(events)
 
@@ -80,19 +83,18 @@ def _found(connection: Connection, end: ChainEnd, limit: int) -> list[Event]:
 
 
 def _select(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Event]:
-    columns = (EVENT.c.id, canonical(connection), EVENT.c.environment, EVENT.c.event, EVENT.c.details)
-    found = select(*columns).where(condition).order_by(EVENT.c.id).limit(limit)
-    return [tuple(row) for row in connection.execute(found)]
+    found = select(EVENT.c.id, canonical(connection)).where(condition).order_by(EVENT.c.id).limit(limit)
+    return [(identifier, bytes(form)) for identifier, form in connection.execute(found)]
 
 
 def _append(connection: Connection, end: ChainEnd, events: Sequence[Event]) -> None:
     seals: list[dict[str, Any]] = []
     terms: set[tuple[str, int]] = set()
-    for identifier, form, _, _, details in events:
+    for identifier, form in events:
         end.seq += 1
         end.hash = link(end.hash, form)
         seals.append({"seq": end.seq, "event_id": identifier, "hash": end.hash})
-        terms.update((term, identifier) for term in terms_of(details))
+        terms.update((term, identifier) for term in terms_of(form))
     connection.execute(insert(AUDIT_SEALS), seals)
     if terms:
         connection.execute(
@@ -116,8 +118,20 @@ def _gaps(end: ChainEnd, identifiers: Sequence[int]) -> dict[str, str]:
     return dict(sorted(gaps.items(), key=lambda gap: gap[1])[-MAX_GAPS:])
 
 
-def terms_of(details: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names and the serial that an event is to be found by."""
+def lines_of(form: bytes) -> list[str]:
+    """Return the eight lines of a canonical form; what is no text is replaced, and what is not there is empty."""
+    lines = form.decode(errors="replace").split("\n", LINES - 1)
+    return lines + [""] * (LINES - len(lines))
+
+
+def terms_of(form: bytes) -> Iterator[str]:
+    """Yield the names and the serial that an event is to be found by, as far as its canonical form can be read."""
+    try:
+        details = json.loads(lines_of(form)[-1])
+    except (ValueError, RecursionError):  # somebody else wrote it: it is sealed like any other
+        return
+    if not isinstance(details, dict):
+        return
     names = details.get("names")
     for name in (*(names if isinstance(names, list) else ()), details.get("identifier")):
         if _may_be_term(name):

@@ -116,6 +116,8 @@ TAMPERED = {
         [(9, "truncated")],
     ),
     "end": (["UPDATE audit_chain_ends SET hash = :zeros"], [(10, "end")]),
+    "end that lags behind": (["UPDATE audit_chain_ends SET seq = 8"], [(10, "end")]),
+    "end of sealed events": (["UPDATE audit_chain_ends SET last_id = :four"], [(10, "end")]),
     "signed time": (["UPDATE audit_checkpoints SET signed_at = '2020-01-01 00:00:00.000000'"], [(10, "signature")]),
     "signed hash": (["UPDATE audit_checkpoints SET hash = :zeros"], [(10, "signature")]),
     "signing key": (["UPDATE audit_checkpoints SET key_id = 'another'"], [(10, "signature")]),
@@ -130,6 +132,49 @@ def test_tampering_is_found_at_its_place(database: Database, name: str) -> None:
         for statement in statements:
             run(connection, statement, four=ids[3], five=ids[4], eight=ids[7], zeros=bytes(32))
     assert found(database) == expected
+
+
+STRANGE = {
+    "subject": ("UPDATE audit_events SET subject = CAST(x'ff' AS TEXT) WHERE subject = 'order-4'", [(4, "changed")]),
+    "hash": ("UPDATE audit_seals SET hash = 'text' WHERE seq = 4", [(4, "changed")]),
+    "hash of no text": ("UPDATE audit_seals SET hash = CAST(x'ff' AS TEXT) WHERE seq = 4", [(4, "changed")]),
+    "event": ("UPDATE audit_seals SET event_id = 'four' WHERE seq = 4", [(4, "changed"), (10, "unsealed")]),
+    "place": (
+        "UPDATE audit_seals SET seq = CAST(x'ff' AS TEXT) WHERE seq = 4",
+        [(4, "gap"), (11, "changed")],
+    ),
+    "checkpoint": ("UPDATE audit_checkpoints SET signed_at = 'never'", [(0, "signature")]),
+    "checkpoint's hash": ("UPDATE audit_checkpoints SET hash = CAST(x'ff' AS TEXT)", [(0, "signature")]),
+    "checkpoint's key": ("UPDATE audit_checkpoints SET key_id = CAST(x'ff' AS TEXT)", [(10, "signature")]),
+    "end": ("UPDATE audit_chain_ends SET gaps = 'none'", [(10, "end")]),
+    "place of the end": ("UPDATE audit_chain_ends SET seq = 'none'", [(10, "end")]),
+}
+
+
+@pytest.mark.parametrize("name", list(STRANGE))
+def test_what_no_column_should_have_is_found_and_the_rest_still_told(sqlite_url: str, name: str) -> None:
+    """SQLite keeps whatever it is given."""
+    database = trail(sqlite_url, EVENTS)
+    statement, expected = STRANGE[name]
+    with tampering(database) as connection:
+        connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("UPDATE audit_events SET actor = 'eve' WHERE subject = 'order-7'")
+    assert sorted(found(database)) == sorted([*expected, (7, "changed")])
+    database.dispose()
+
+
+def test_event_that_is_no_text_is_sealed_like_any_other(sqlite_url: str) -> None:
+    database = trail(sqlite_url, 1)
+    columns = "at, environment, event, subject, details, actor"
+    with database.write() as connection:
+        for value in ("CAST(x'ff' AS TEXT)", "'line' || char(10) || 'break'"):
+            connection.exec_driver_sql(
+                f"INSERT INTO audit_events ({columns}) VALUES ({', '.join([value] * columns.count(',') + [value])})"
+            )
+    add(database, 2, 2)
+    assert seal(database) == 4
+    assert verify(database).is_good
+    database.dispose()
 
 
 def run(connection: Connection, statement: str, **values: object) -> None:
@@ -274,7 +319,7 @@ def test_whatever_is_recorded_is_one_event_of_eight_lines(
         audit.record(connection, "test", "order.created", subject, by=actor, value=value, names=[subject, value])
     with database.read() as connection:
         form = audit_seal._found(connection, chain_end(connection), 1)[0][1]
-    assert form.count("\n") == 7
+    assert form.count(b"\n") == 7
     assert seal(database) == 1
     assert verify(database).is_good
 
@@ -286,7 +331,7 @@ def test_no_other_order_of_events_has_the_same_hash(events: list[str], data: st.
     def chain(forms: list[str]) -> bytes:
         end = GENESIS
         for form in forms:
-            end = link(end, form)
+            end = link(end, form.encode())
         return end
 
     assert chain(events) != chain(other)
