@@ -147,7 +147,7 @@ def verify(config_path: Path, kept: tuple[Path, ...], key_files: tuple[Path, ...
         checkpoints = [_checkpoint(path) for path in kept]
         try:
             with _progress() as progress:
-                verdict = audit_verify.verify(database, keys, checkpoints, progress)
+                verdict = audit_verify.verify(database, keys, checkpoints, progress, _rhythm(config))
         except LookupError as error:
             refuse(f"the row that says where the chain ends was deleted: {error}")
     if as_json:
@@ -223,6 +223,14 @@ def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
     return [*keys, *([key] if isinstance(key, ec.EllipticCurvePublicKey) else [])]
 
 
+def _rhythm(config: Config) -> audit_verify.Rhythm | None:
+    """Return how often checkpoints are signed; None where nobody signs any."""
+    settings = config.audit
+    if settings.key is None:
+        return None
+    return audit_verify.Rhythm(settings.checkpoint_events, settings.checkpoint_interval)
+
+
 def _checkpoint(path: Path) -> Checkpoint:
     try:
         return audit_checkpoints.from_document(path.read_text(encoding="utf-8"))
@@ -238,6 +246,7 @@ def _document(verdict: audit_verify.Verdict) -> dict[str, Any]:
         "unsealed": verdict.unsealed,
         "seq": verdict.seq,
         "hash": verdict.hash.hex(),
+        "untold": dict(verdict.untold),
         "findings": [
             {"seq": finding.seq, "kind": finding.kind, "detail": finding.detail} for finding in verdict.findings
         ],
@@ -247,6 +256,9 @@ def _document(verdict: audit_verify.Verdict) -> dict[str, Any]:
 def _tell(verdict: audit_verify.Verdict) -> None:
     for finding in verdict.findings:
         click.echo(f"{finding.seq}: {finding.kind}: {finding.detail}")
+    for kind, count in verdict.untold.items():
+        click.echo(f"and {count} more of the kind {kind}")
     click.echo(f"{counted(verdict.events, 'event')} up to place {verdict.seq}, hash {verdict.hash.hex()}")
     click.echo(f"{counted(verdict.checkpoints, 'checkpoint')}; {counted(verdict.unsealed, 'event')} not sealed yet")
-    click.echo("Nothing is wrong." if verdict.is_good else f"{counted(len(verdict.findings), 'finding')}.")
+    count = len(verdict.findings) + verdict.untold.total()
+    click.echo("Nothing is wrong." if verdict.is_good else f"{counted(count, 'finding')}.")

@@ -27,17 +27,19 @@ def sign(ca: Authority) -> bool:
         return False
     now = clock.now()
     with ca.database.read() as connection:
-        end, last = chain_end(connection), last_checkpoint(connection)
+        end = chain_end(connection)
+        last = last_checkpoint(connection, key_id_of(key), end.seq)
     new = end.seq - (0 if last is None else last.seq)
-    is_old = last is None or now - last.signed_at >= timedelta(seconds=settings.checkpoint_interval)
+    interval = timedelta(seconds=settings.checkpoint_interval)
+    is_old = last is None or not timedelta() <= now - last.signed_at < interval
     if new <= 0 or not (is_old or new >= settings.checkpoint_events):
         return False
     try:
         checkpoint = signed(end, key, now)  # no transaction is open while the key works
         with ca.database.write(durable=True) as connection:
             base.insert(connection, checkpoint)
-    except AlreadyThereError:
-        return False  # another sealer was first
+    except AlreadyThereError:  # another sealer was first, or somebody who wants none to be signed: verification tells
+        return False
     metrics.AUDIT_CHECKPOINT.set(now.timestamp())
     return True
 
@@ -46,18 +48,22 @@ def signed(end: ChainEnd, key: PrivateKey, now: datetime) -> Checkpoint:
     """Return a signed statement of where the chain ends. ECDSA over P-256 with SHA-256, in DER (RFC 3279 §2.2.3)."""
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TypeError("the key of [audit] is not an EC key")
-    checkpoint = Checkpoint(
-        seq=end.seq, hash=end.hash, signed_at=now, key_id=spki_sha256(key.public_key()).hex(), signature=b""
-    )
+    checkpoint = Checkpoint(seq=end.seq, hash=end.hash, signed_at=now, key_id=key_id_of(key), signature=b"")
     checkpoint.signature = key.sign(checkpoint.text, ec.ECDSA(SHA256()))
     return checkpoint
 
 
-def last_checkpoint(connection: Connection) -> Checkpoint | None:
-    """Return the newest checkpoint."""
-    newest = base.select(Checkpoint).order_by(AUDIT_CHECKPOINTS.c.seq.desc()).limit(1)
-    found = base.find(connection, Checkpoint, newest)
+def last_checkpoint(connection: Connection, key_id: str, end: int) -> Checkpoint | None:
+    """Return the newest checkpoint of a key; one of a place that is not there yet is none of ours."""
+    columns = AUDIT_CHECKPOINTS.c
+    ours = base.select(Checkpoint, columns.key_id == key_id, columns.seq <= end)
+    found = base.find(connection, Checkpoint, ours.order_by(columns.seq.desc()).limit(1))
     return found[0] if found else None
+
+
+def key_id_of(key: PrivateKey) -> str:
+    """Return what a key is called in checkpoints."""
+    return spki_sha256(key.public_key()).hex()
 
 
 def checkpoints(database: Database, *, after: str | None = None, limit: int = 100) -> list[Checkpoint]:

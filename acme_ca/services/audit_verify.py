@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from sqlalchemy import ColumnElement, Connection, String, bindparam, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, bindparam, func, select, type_coerce
 
+from acme_ca import clock
 from acme_ca.db import Database
 from acme_ca.models.audit_chain import (
     AUDIT_CHECKPOINTS,
@@ -36,6 +37,8 @@ from acme_ca.public_keys import spki_sha256
 SLICE = 10_000  # places of the chain that are read at once
 MAX_FINDINGS = 1000  # of a kind; the others are counted
 DISTANT = 1 << 62
+SLACK = timedelta(minutes=5)  # that a checkpoint may be late: a key may be away, the worker asks ever more slowly
+SLACK_EVENTS = 10_000
 _UNREADABLE = ChainEnd(name=CHAIN, seq=-1, hash=GENESIS, last_id=-1, gaps={})
 """The end of a chain whose end is no end."""
 
@@ -83,19 +86,30 @@ class Verdict:
 Keys = Sequence[ec.EllipticCurvePublicKey]
 
 
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often checkpoints are signed: after so many events, and after so many seconds with any."""
+
+    events: int
+    interval: float
+
+
 def verify(
     database: Database,
     keys: Keys,
     kept: Sequence[Checkpoint] = (),
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    rhythm: Rhythm | None = None,
 ) -> Verdict:
     """Read everything and return what is wrong with it; raises LookupError when the chain's end was deleted.
 
     `keys` are those that may have signed checkpoints, `kept` checkpoints that were exported earlier: only they can tell
     that a tail was cut off with everything that speaks of it. `progress` is called with places read and all of them.
+    With a `rhythm`, a longer stretch without a checkpoint is told.
     """
     verdict = Verdict()
     with database.read() as connection, _reading_whatever_is_there(connection):
+        signable = _end(connection)  # before the checkpoints are read, which are signed after it
         checks = _Checks([*_stored(connection, verdict), *kept], keys, verdict)
         end = _UNREADABLE
         for end, found in _slices(connection):
@@ -103,6 +117,8 @@ def verify(
             progress(min(verdict.seq, end.seq), end.seq)
         checks.finish(verdict.seq)
         _check_end(end, verdict)
+        if rhythm is not None:
+            _check_signed(connection, rhythm, checks.signed, min(signable.seq, verdict.seq), verdict)
         _check_unsealed(connection, end, verdict)
     verdict.findings.sort(key=lambda finding: finding.seq)
     return verdict
@@ -147,6 +163,25 @@ def _check_end(end: ChainEnd, verdict: Verdict) -> None:
         verdict.find(end.seq, "end", detail)
 
 
+def _check_signed(connection: Connection, rhythm: Rhythm, signed: int, last: int, verdict: Verdict) -> None:
+    """Tell of what no checkpoint signs although it is time: somebody may have made the chain anew.
+
+    Times are compared with those of the newest events, not with the clock: a CA that is stopped signs nothing.
+    """
+    latest = clock.now() - SLACK
+    ages = select(func.min(EVENT.c.at), func.max(EVENT.c.at)).join(AUDIT_SEALS, AUDIT_SEALS.c.event_id == EVENT.c.id)
+    unsigned = ages.where(AUDIT_SEALS.c.seq > signed, AUDIT_SEALS.c.seq <= last, EVENT.c.at < latest)
+    try:
+        first, newest = connection.execute(unsigned).one()
+    except (TypeError, ValueError):  # what is no time was changed, and is told of
+        return
+    is_far = last - signed > rhythm.events + SLACK_EVENTS
+    is_old = first is not None and newest is not None and newest - first > timedelta(seconds=rhythm.interval) + SLACK
+    if is_far or is_old:
+        detail = f"no checkpoint signs the places {signed + 1} to {last}, which is longer than the worker waits"
+        verdict.find(signed + 1, "unsigned", detail)
+
+
 def _stored(connection: Connection, verdict: Verdict) -> Iterator[Checkpoint]:
     """Yield the checkpoints of the database, in their order; tell of those that cannot be read."""
     columns = AUDIT_CHECKPOINTS.c
@@ -176,6 +211,7 @@ class _Checks:
     keys: Keys
     verdict: Verdict
     waiting: dict[int, list[bytes]] = field(default_factory=dict)
+    signed: int = 0  # the last place that a checkpoint signed as it is
 
     def __post_init__(self) -> None:
         known = {spki_sha256(key).hex(): key for key in self.keys}
@@ -191,6 +227,8 @@ class _Checks:
         """Compare what was signed of a place with what is there."""
         if any(expected != found for expected in self.waiting.pop(seq)):
             self.verdict.find(seq, "rewritten", "the hash is another than the one that a checkpoint signed")
+        else:
+            self.signed = max(self.signed, seq)
 
     def finish(self, last: int) -> None:
         """Tell of checkpoints whose place is not there."""

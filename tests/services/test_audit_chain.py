@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC
@@ -16,11 +18,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from acme_ca import clock
 from acme_ca.db import AlreadyThereError, Database
+from acme_ca.models import base
 from acme_ca.models.audit_chain import GENESIS, chain_end, link
-from acme_ca.services import audit, audit_checkpoints, audit_seal
+from acme_ca.services import audit, audit_checkpoints, audit_seal, audit_verify
 from tests.support.rows import change, select
-from tests.support.trail import add, found, seal, sign, tampering, trail, verify
+from tests.support.trail import KEY, add, found, seal, sign, tampering, trail, verify
 
 EVENTS = 10
 
@@ -203,7 +207,7 @@ def test_whole_chain_made_anew_is_found_by_its_checkpoint(database: Database) ->
 
 def test_chain_that_was_cut_off_with_its_checkpoints_is_found_by_one_that_was_exported(database: Database) -> None:
     with database.read() as connection:
-        kept = audit_checkpoints.last_checkpoint(connection)
+        kept = audit_checkpoints.last_checkpoint(connection, audit_checkpoints.key_id_of(KEY), EVENTS)
     assert kept is not None
     with tampering(database) as connection:
         run(connection, "DELETE FROM audit_checkpoints")
@@ -218,6 +222,39 @@ def test_checkpoint_of_another_key_is_forged(database: Database) -> None:
     seal(database)
     sign(database, ec.generate_private_key(ec.SECP256R1()))
     assert found(database) == [(EVENTS + 1, "signature")]
+
+
+def test_trail_made_anew_with_all_that_speaks_of_it_lacks_its_signatures(database: Database) -> None:
+    """Nobody but who has the key can sign; how long the worker waits with it is known."""
+    often, seldom = audit_verify.Rhythm(10, 3600), audit_verify.Rhythm(10, 30 * 86_400)
+
+    def unsigned(rhythm: audit_verify.Rhythm) -> list[int]:
+        verdict = audit_verify.verify(database, [KEY.public_key()], rhythm=rhythm)
+        return [finding.seq for finding in verdict.findings if finding.kind == "unsigned"]
+
+    with tampering(database) as connection:
+        run(connection, "UPDATE audit_events SET at = '2026-01-01 00:00:00.000000' WHERE subject < 'order-5'")
+        run(connection, "UPDATE audit_events SET at = '2026-01-09 00:00:00.000000' WHERE subject >= 'order-5'")
+        run(connection, "DELETE FROM audit_checkpoints")
+    forge(database, EVENTS)
+    assert unsigned(often) == [1]
+    assert unsigned(seldom) == []
+    sign(database)
+    assert unsigned(often) == []
+
+
+def test_many_bogus_checkpoints_hide_nothing(database: Database) -> None:
+    with database.write() as connection:
+        key = ec.generate_private_key(ec.SECP256R1())
+        bogus = audit_checkpoints.signed(chain_end(connection), key, clock.now())
+        for seq in range(EVENTS + 1, EVENTS + 1 + audit_verify.MAX_FINDINGS + 5):
+            base.insert(connection, dataclasses.replace(bogus, seq=seq))
+    with tampering(database) as connection:
+        run(connection, "UPDATE audit_events SET subject = 'order-x' WHERE subject = 'order-4'")
+    verdict = verify(database)
+    kinds = Counter(finding.kind for finding in verdict.findings)
+    assert kinds == {"signature": audit_verify.MAX_FINDINGS, "changed": 1}
+    assert verdict.untold == {"signature": 5}
 
 
 def test_chain_without_its_end_cannot_be_verified(database: Database) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from acme_ca import config
+from acme_ca import clock, config
 from acme_ca.authority import Authority
 from acme_ca.config import Config
+from acme_ca.keys import PrivateKey
+from acme_ca.models import base
+from acme_ca.models.audit_chain import chain_end
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.secret import Secret
 from acme_ca.services import audit_checkpoints, audit_export, audit_lag, audit_seal, takeovers
@@ -204,6 +210,28 @@ def test_the_worker_signs_when_it_is_time(make_ca: MakeCa) -> None:
         audit_seal.seal(ca)
         assert [row[0] for row in select(ca.database, "SELECT seq FROM audit_checkpoints ORDER BY seq")] == signed
     assert not audit_checkpoints.sign(ca), "there is nothing new to sign"
+
+
+def test_checkpoints_that_the_ca_did_not_sign_stop_it_from_signing_nothing(make_ca: MakeCa) -> None:
+    """One of another key, one of a place that is not there yet, and one that is signed in the future."""
+    ca = make_ca(checkpoint_events=100, checkpoint_interval=3600)
+    key = ca.audit_key
+    assert key is not None
+    other, now = ec.generate_private_key(ec.SECP256R1()), clock.now()
+
+    def add_checkpoint(signer: PrivateKey, seq: int, at: datetime) -> None:
+        with ca.database.write() as connection:
+            base.insert(
+                connection, audit_checkpoints.signed(dataclasses.replace(chain_end(connection), seq=seq), signer, at)
+            )
+
+    add(ca.database, 3)
+    seal(ca.database)
+    add_checkpoint(other, 2, now)
+    add_checkpoint(key, 1, now + timedelta(days=1))
+    add_checkpoint(key, 1000, now)
+    assert audit_checkpoints.sign(ca)
+    assert [row[0] for row in select(ca.database, "SELECT seq FROM audit_checkpoints ORDER BY seq")] == [1, 2, 3, 1000]
 
 
 @pytest.fixture
