@@ -6,6 +6,7 @@ sink got is remembered. Whoever died in between leaves a batch that is delivered
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from datetime import timedelta
 
@@ -24,15 +25,18 @@ from acme_ca.sinks import DeliveryFailedError, Sink
 LEASE = timedelta(seconds=90)  # no batch takes longer: a sink's own limits are far below
 
 
-def deliver(ca: Authority, sink: Sink) -> int:
-    """Send a sink what it does not have yet; return how many events it took.
+def deliver(ca: Authority, sink: Sink, stopping: threading.Event | None = None) -> int:
+    """Send a sink what it does not have yet, unless `stopping`; return how many events it took.
 
     Raises ServiceUnavailable when it takes nothing: the worker asks again, ever more slowly.
     """
     delivered = 0
-    while (cursor := _claim(ca, sink)) is not None:
+    while not (stopping and stopping.is_set()) and (cursor := _claim(ca, sink)) is not None:
         with ca.database.read() as connection:
             events = audit_events.sealed_events(connection, AUDIT_SEALS.c.seq > cursor.seq, sink.batch)
+        if not events:
+            _release(ca, cursor)
+            raise ServiceUnavailable(f"audit sink {sink.name}: the events after place {cursor.seq} are gone")
         try:
             sink.deliver(events)
         except DeliveryFailedError as error:
@@ -40,7 +44,7 @@ def deliver(ca: Authority, sink: Sink) -> int:
             raise ServiceUnavailable(f"audit sink {sink.name}: {error}") from error
         cursor.seq = events[-1].seq
         if not _release(ca, cursor):
-            break  # the lease ran out: whoever has it now sends the batch again
+            break  # the lease ran out: whoever has it now may be sending the batch again
         delivered += len(events)
     return delivered
 
@@ -79,12 +83,16 @@ def _claim(ca: Authority, sink: Sink) -> SinkCursor | None:
 
 
 def _release(ca: Authority, claimed: SinkCursor) -> bool:
-    """Give the claim up and remember how far the sink got; return whether the claim still stood."""
+    """Give the claim up and remember how far the sink got; return whether the claim still stood.
+
+    How far it got counts without the claim too: batches that take longer than the lease would be sent for ever.
+    """
     with suppress(Contended), ca.database.write(durable=True) as connection:
         cursor = base.get_one(connection, SinkCursor, claimed.name, lock=True)
-        if cursor.claimed_by != claimed.claimed_by or cursor.due_at != claimed.due_at:
-            return False
-        cursor.seq, cursor.due_at, cursor.claimed_by = claimed.seq, None, None
+        stands = cursor.claimed_by == claimed.claimed_by and cursor.due_at == claimed.due_at
+        cursor.seq = max(cursor.seq, claimed.seq)
+        if stands:
+            cursor.due_at, cursor.claimed_by = None, None
         base.update(connection, cursor)
-        return True
+        return stands
     return False

@@ -7,6 +7,7 @@ slower transaction commits a smaller one later. Its identifier is kept as a gap 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeGuard
@@ -41,13 +42,16 @@ log = structlog.get_logger(__name__)
 Event = tuple[int, bytes]  # identifier and canonical form
 
 
-def seal(ca: Authority) -> int:
-    """Seal all events that are not yet, sign a checkpoint when one is due; return how many events were sealed."""
+def seal(ca: Authority, stopping: threading.Event | None = None) -> int:
+    """Seal all events that are not yet, sign a checkpoint when one is due; return how many events were sealed.
+
+    With `stopping` it ends after a batch.
+    """
     sealed = 0
     while True:
         sealed += (batch := seal_batch(ca.database))
         audit_checkpoints.sign(ca)  # between batches too: after a while without a sealer there are many
-        if batch < BATCH:
+        if batch < BATCH or (stopping and stopping.is_set()):
             return sealed
 
 

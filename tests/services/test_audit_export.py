@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ from acme_ca.sinks import Sink
 from acme_ca.sinks.file import File
 from acme_ca.sinks.syslog import Syslog
 from acme_ca.sinks.webhook import Webhook
-from acme_ca.worker import sink_jobs
+from acme_ca.worker import audit_jobs
 from tests.support import https_api
 from tests.support.ca import make_ca_files
 from tests.support.https_api import Fault, HttpsApi, Request
@@ -33,7 +34,7 @@ from tests.support.pop import tls_server
 from tests.support.rows import change, select
 from tests.support.server import eventually, free_ports
 from tests.support.tools import require_tool
-from tests.support.trail import add, seal, trail
+from tests.support.trail import add, seal, tampering, trail
 
 MakeCa = Callable[..., Authority]
 
@@ -176,11 +177,48 @@ def test_each_sink_has_a_job_and_a_cursor_of_its_own(make_ca: MakeCa, webhook: H
     add(ca.database, 2)
     seal(ca.database)
     webhook.fault = "500"
-    first, second = sink_jobs(ca)
+    _, first, second = audit_jobs(ca, threading.Event())
     first.work(ca)
     with pytest.raises(ServiceUnavailable):
         second.work(ca)
     assert audit_lag.lags(ca) == {"sealer": 0, "sink lines": 0, "sink siem": 2}
+
+
+def test_who_is_slower_than_its_lease_does_not_send_for_ever(make_ca: MakeCa, tmp_path: Path) -> None:
+    file = File(name="lines", path=tmp_path / "audit.jsonl", batch=2)
+    one, other = make_ca(file), make_ca(file)
+    add(one.database, 4)
+    seal(one.database)
+    claimed = audit_export._claim(one, file)
+    assert claimed is not None
+    change(one.database, "UPDATE audit_sinks SET due_at = '2020-01-01 00:00:00.000000'")
+    assert audit_export._claim(other, file) is not None
+    claimed.seq = 2
+    assert not audit_export._release(one, claimed), "the claim is another's"
+    assert audit_lag.lags(one)["sink lines"] == 2, "and what was sent stays sent"
+
+
+def test_a_sink_whose_events_are_gone_is_given_up_until_there_are_others(make_ca: MakeCa, tmp_path: Path) -> None:
+    file = File(name="lines", path=tmp_path / "audit.jsonl")
+    ca = make_ca(file)
+    add(ca.database, 2)
+    seal(ca.database)
+    add(ca.database, 1, 3)
+    with tampering(ca.database) as connection:
+        connection.exec_driver_sql("DELETE FROM audit_events WHERE subject <> 'order-3'")
+    with pytest.raises(ServiceUnavailable, match="the events after place 0 are gone"):
+        audit_export.deliver(ca, file)
+    seal(ca.database)
+    assert audit_export.deliver(ca, file) == 1
+
+
+def test_nothing_more_is_sealed_or_sent_when_it_is_time_to_stop(make_ca: MakeCa, tmp_path: Path) -> None:
+    file = File(name="lines", path=tmp_path / "audit.jsonl")
+    ca, stopping = make_ca(file), threading.Event()
+    stopping.set()
+    add(ca.database, audit_seal.BATCH + 1)
+    assert audit_seal.seal(ca, stopping) == audit_seal.BATCH
+    assert audit_export.deliver(ca, file, stopping) == 0
 
 
 def test_a_ca_that_fails_closed_waits_for_sealer_and_sinks(make_ca: MakeCa, webhook: HttpsApi) -> None:
