@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 REVISION = "0008"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
+IDLE = 60_000  # milliseconds that PostgreSQL keeps a transaction open of which it hears nothing
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""When a server that is gone without a word is given up: after a minute."""
 _REHEARSING = ContextVar("rehearsing", default=False)
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
 
@@ -242,7 +245,19 @@ def _with_driver(url: URL, password: str | None) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
+    """Make an engine for PostgreSQL; whoever waits for a lock, or holds one and is gone, does so for a bounded time."""
+    keepalive = {name: value for name, value in KEEPALIVE.items() if name not in url.query}
+    engine = create_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=keepalive
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
+        for setting, milliseconds in (("lock_timeout", BUSY_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE)):
+            connection.execute(f"SET {setting} = {milliseconds}")  # no option of the connection: poolers refuse those
+        connection.commit()
+
+    return engine
 
 
 def _sqlite_engine(url: URL, *, synchronous: str, busy_timeout: int) -> Engine:

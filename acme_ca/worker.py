@@ -41,6 +41,7 @@ from acme_ca.services import (
 from acme_ca.sinks import Sink
 
 SOON = 0.5  # seconds between looks at what became due
+PATROL_PACE = 5.0  # seconds between looks for events that were never sealed
 NOW_AND_THEN = 60.0  # seconds between sweeps
 BACKOFF_MAX = 60.0  # seconds between attempts of a job that fails
 
@@ -81,8 +82,15 @@ def audit_jobs(ca: Authority, stopping: threading.Event) -> tuple[Job, ...]:
         audit_export.deliver(ca, sink, stopping)
         return 0
 
+    after = 0
+
+    def patrol(ca: Authority) -> int:
+        nonlocal after
+        after = audit_seal.seal_forgotten(ca.database, after)
+        return 0
+
     sinks = (Job(f"audit-sink-{sink.name}", SOON, partial(export, sink=sink)) for sink in ca.config.audit.sink)
-    return (Job("audit-seals", SOON, seal), *sinks)
+    return (Job("audit-seals", SOON, seal), Job("audit-patrol", PATROL_PACE, patrol), *sinks)
 
 
 JOBS = (

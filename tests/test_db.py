@@ -69,6 +69,15 @@ def test_server_that_only_reads_is_passing_trouble(postgres_url: str) -> None:
     database.dispose()
 
 
+def test_nobody_waits_for_a_lock_for_ever(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    for open_connection in (database.read, database.write):
+        with open_connection() as connection:
+            for setting in ("lock_timeout", "idle_in_transaction_session_timeout"):
+                assert connection.exec_driver_sql(f"SHOW {setting}").scalar() in {"30s", "1min"}
+    database.dispose()
+
+
 def test_a_turn_that_cannot_be_had_is_passing_trouble(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     Path(f"{sqlite_url.removeprefix('sqlite:///')}-turn").mkdir(parents=True)

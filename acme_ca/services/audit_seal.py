@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeGuard
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority
@@ -32,6 +32,7 @@ from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.services import audit_checkpoints
 
 BATCH = 250  # events sealed in one transaction: a few hundredths of a second of SQLite's one turn to write
+PATROL = 20_000  # identifiers among which forgotten events are looked for at once: some hundredths of a second
 GAP_KEPT = timedelta(days=1)  # no transaction here takes that long: what has not come by then was rolled back
 MAX_GAPS = 10_000
 LINES = 8  # of a canonical form
@@ -60,9 +61,27 @@ def seal_batch(database: Database) -> int:
     with database.read() as connection:  # a look first, so that an idle sealer never takes the turn to write
         if not _found(connection, chain_end(connection), 1):
             return 0
+    return _seal(database, lambda connection, end: _found(connection, end, BATCH))
+
+
+def seal_forgotten(database: Database, after: int) -> int:
+    """Seal events that the sealer passed by, among so many identifiers after one; return where to go on.
+
+    There are none, unless somebody changed the recorded end, or a transaction was open for longer than a day.
+    """
+    with database.read() as connection:
+        end = chain_end(connection)
+        if not _forgotten(connection, end, after):
+            return after + PATROL if after + PATROL < end.last_id else 0
+    _seal(database, lambda connection, end: _forgotten(connection, end, after))
+    return after
+
+
+def _seal(database: Database, find: Callable[[Connection, ChainEnd], list[Event]]) -> int:
+    """Seal what is found once nobody else seals; return how many events there were."""
     with database.write(durable=True) as connection:
         end = chain_end(connection, lock=True)
-        events = _found(connection, end, BATCH)
+        events = find(connection, end)
         if events:
             _append(connection, end, events)
             base.update(connection, end)
@@ -83,6 +102,13 @@ def _found(connection: Connection, end: ChainEnd, limit: int) -> list[Event]:
     """Return unsealed events in the order of their identifiers: late ones first, as their identifiers are smaller."""
     late = _select(connection, EVENT.c.id.in_([int(gap) for gap in end.gaps]), limit) if end.gaps else []
     return late + _select(connection, EVENT.c.id > end.last_id, limit - len(late))
+
+
+def _forgotten(connection: Connection, end: ChainEnd, after: int) -> list[Event]:
+    last = min(after + PATROL, end.last_id)
+    sealed = select(AUDIT_SEALS.c.event_id).where(AUDIT_SEALS.c.event_id == EVENT.c.id).exists()
+    found = _select(connection, and_(EVENT.c.id > after, EVENT.c.id <= last, ~sealed), BATCH + len(end.gaps))
+    return [(identifier, form) for identifier, form in found if str(identifier) not in end.gaps][:BATCH]
 
 
 def _select(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Event]:

@@ -297,6 +297,18 @@ def test_late_commit_is_sealed_at_the_end(postgres_url: str) -> None:
     database.dispose()
 
 
+def test_event_that_was_passed_by_is_sealed_in_the_end(database: Database) -> None:
+    """As after the recorded end was changed, or the sealer had given a gap up."""
+    add(database, 3, EVENTS + 1)
+    change(database, "UPDATE audit_chain_ends SET last_id = last_id + 3")
+    assert seal(database) == 0
+    assert [kind for _, kind in found(database)] == ["unsealed"] * 3
+    assert audit_seal.seal_forgotten(database, 0) == 0
+    assert verify(database).is_good
+    assert seqs(database) == list(range(1, EVENTS + 4))
+    assert audit_seal.seal_forgotten(database, 0) == 0
+
+
 def test_rolled_back_event_holds_nothing_up(postgres_url: str) -> None:
     database = trail(postgres_url)
     with suppress(ZeroDivisionError), database.write() as connection:
