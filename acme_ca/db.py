@@ -23,7 +23,7 @@ from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-REVISION = "0008"  # of the tables: the newest in migrations/versions, which a test compares
+REVISION = "0012"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 IDLE = 60_000  # milliseconds that PostgreSQL keeps a transaction open of which it hears nothing
 KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}

@@ -51,7 +51,10 @@ AUDIT_TERMS = Table(
     PrimaryKeyConstraint("term", "event_id"),
     sqlite_with_rowid=False,
 )
-"""Names and serials in the details of sealed events, to search by. An index only: what is true the events say."""
+"""Names and serials in the details of sealed events, to search by. An index only: what is true the events say.
+
+Append-only, and `ChainEnd` counts them: a search that tells less than there is would be believed.
+"""
 
 
 @dataclass(kw_only=True)
@@ -94,11 +97,12 @@ class ChainEnd(Record):
     hash: bytes
     last_id: int
     gaps: dict[str, Any]
+    terms: int = 0  # rows of AUDIT_TERMS
 
 
 AUDIT_CHECKPOINTS = table_of(Checkpoint, "audit_checkpoints")
 CHAIN_ENDS = table_of(ChainEnd, "audit_chain_ends")
-for _table, _columns in ((AUDIT_CHECKPOINTS, ("seq",)), (CHAIN_ENDS, ("seq", "last_id"))):
+for _table, _columns in ((AUDIT_CHECKPOINTS, ("seq",)), (CHAIN_ENDS, ("seq", "last_id", "terms"))):
     for _column in _columns:
         _table.c[_column].type = BigInteger()
 AUDIT_CHECKPOINTS.c.seq.autoincrement = False

@@ -129,6 +129,7 @@ def _append(connection: Connection, end: ChainEnd, events: Sequence[Event]) -> N
         connection.execute(
             insert(AUDIT_TERMS), [{"term": term, "event_id": identifier} for term, identifier in sorted(terms)]
         )
+    end.terms += len(terms)
     end.gaps = _gaps(end, [event[0] for event in events])
     end.last_id = max(end.last_id, events[-1][0])
 

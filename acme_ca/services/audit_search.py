@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from acme_ca.db import Database
 from acme_ca.models import base
 from acme_ca.models.audit_chain import AUDIT_SEALS, AUDIT_TERMS, EVENT
 from acme_ca.services.audit_events import COLUMNS, LIMIT, event_of, place
 from acme_ca.sinks import SealedEvent
-
-DISORDER = timedelta(minutes=5)  # an event may have a smaller identifier than one that is older by this much
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +80,16 @@ def _conditions(connection: Connection, wanted: Wanted) -> Iterator[ColumnElemen
 
 
 def _times(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    """Yield the time's bounds, and what they are in identifiers: by those pages are ordered."""
-    if wanted.since is not None:
-        yield EVENT.c.at >= wanted.since
-        first = select(EVENT.c.id).where(EVENT.c.at >= wanted.since - DISORDER).order_by(EVENT.c.at).limit(1)
-        if (found := connection.scalar(first)) is not None:
-            yield EVENT.c.id >= found
-    if wanted.until is not None:
-        yield EVENT.c.at < wanted.until
-        last = select(EVENT.c.id).where(EVENT.c.at < wanted.until + DISORDER).order_by(EVENT.c.at.desc()).limit(1)
-        if (found := connection.scalar(last)) is not None:
-            yield EVENT.c.id <= found
+    """Yield the time's bounds, and what they are in identifiers: by those pages are ordered.
+
+    A clock may step back by any time, so that no bound is guessed; the index on times has the identifiers too.
+    """
+    bounds = [EVENT.c.at >= wanted.since] if wanted.since is not None else []
+    bounds += [EVENT.c.at < wanted.until] if wanted.until is not None else []
+    if bounds:
+        first, last = connection.execute(select(func.min(EVENT.c.id), func.max(EVENT.c.id)).where(*bounds)).one()
+        yield from bounds
+        yield EVENT.c.id.between(first or 0, last or 0)
 
 
 def _event(event: str) -> ColumnElement[bool]:

@@ -22,6 +22,7 @@ from acme_ca.db import Database
 from acme_ca.models.audit_chain import (
     AUDIT_CHECKPOINTS,
     AUDIT_SEALS,
+    AUDIT_TERMS,
     CHAIN,
     EVENT,
     GENESIS,
@@ -120,6 +121,7 @@ def verify(
         if rhythm is not None:
             _check_signed(connection, rhythm, checks.signed, min(signable.seq, verdict.seq), verdict)
         _check_unsealed(connection, end, verdict)
+        _check_terms(connection, end, verdict)
     verdict.findings.sort(key=lambda finding: finding.seq)
     return verdict
 
@@ -142,7 +144,9 @@ def _end(connection: Connection) -> ChainEnd:
         end = chain_end(connection)
     except (TypeError, ValueError):
         return _UNREADABLE
-    is_readable = type(end.seq) is int and type(end.last_id) is int and isinstance(end.gaps, dict)
+    is_readable = (
+        type(end.seq) is int and type(end.last_id) is int and type(end.terms) is int and isinstance(end.gaps, dict)
+    )
     return end if is_readable else _UNREADABLE
 
 
@@ -303,3 +307,11 @@ def _check_unsealed(connection: Connection, end: ChainEnd, verdict: Verdict) -> 
             verdict.find(verdict.seq, "unsealed", f"event {identifier} has no place in the chain")
         else:
             verdict.unsealed += 1
+
+
+def _check_terms(connection: Connection, end: ChainEnd, verdict: Verdict) -> None:
+    """Tell of an index that lost or got words: searches would tell less than there is, or more."""
+    found = connection.scalar(select(func.count()).select_from(AUDIT_TERMS)) or 0
+    later = _end(connection)
+    if later is not _UNREADABLE and end is not _UNREADABLE and not end.terms <= found <= later.terms:
+        verdict.find(verdict.seq, "terms", f"the index for searches has {found} words; {later.terms} were written")
