@@ -16,7 +16,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from acme_ca.cli.ceremony import public_key_path
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, open_whole_database, print_json, refuse
+from acme_ca.cli.options import (
+    SETTINGS,
+    config_option,
+    counted,
+    json_option,
+    open_whole_database,
+    print_json,
+    printable,
+    refuse,
+)
 from acme_ca.config import Config
 from acme_ca.db import Database
 from acme_ca.keys import KeyUnavailableError
@@ -175,11 +184,11 @@ def _line(event: Mapping[str, Any]) -> str:
     )
     who = "" if event["actor"] == event["subject"] else f" by {event['actor']}"
     what = f"{event['environment'] or '-'} {event['event']} {event['subject']}{who}"
-    return f"{event['seq'] or 'unsealed'} {event['time'][:19]}Z {what} {details}".rstrip()
+    return printable(f"{event['seq'] or 'unsealed'} {event['time'][:19]}Z {what} {details}".rstrip())
 
 
 def _word(value: object) -> str:
-    return value if isinstance(value, str) and " " not in value else json.dumps(value)
+    return value if isinstance(value, str) and value.isprintable() and " " not in value else json.dumps(value)
 
 
 @contextmanager

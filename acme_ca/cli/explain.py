@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from acme_ca.cli.client import Api, api_options
-from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, refuse
+from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, printable, refuse
 from acme_ca.config.fields import is_address
 
 Event = Mapping[str, Any]
@@ -51,7 +51,7 @@ def explain(api: Api, what: str, environment: str | None, limit: int, as_json: b
         print_json({"events": found, "next": following})
         return
     for event in found:
-        click.echo("\n".join(_lines(event)))
+        click.echo("\n".join(printable(line) for line in _lines(event)))
     click.echo(f"next: {following}")
 
 

@@ -32,7 +32,7 @@ from acme_ca.problems import (
 from acme_ca.services import audit
 
 TOLD = 20  # refusals of an account in one hour that are told one by one
-LONGEST = 1000  # characters of a reason
+LONGEST = 1000  # characters of a text: a client may have made it up
 LONGEST_KEY = 200  # characters of whose refusals are counted; of what is longer, its digest counts
 WORKLOAD = "workload:"
 HOUR = timedelta(hours=1)
@@ -56,7 +56,8 @@ def told(ca: Authority, environment: str, whose: str, event: str, subject: str, 
     except UNTOLD:
         raise
     except Problem as problem:
-        refused = {"error": _bounded(problem), **details}
+        short = {name: value[:LONGEST] if isinstance(value, str) else value for name, value in details.items()}
+        refused = {"error": _bounded(problem), **short}
         _record(ca, environment, whose, event, subject, refused)
         raise
 

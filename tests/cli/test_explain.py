@@ -121,3 +121,16 @@ def test_a_serial_is_read_as_tools_print_it(ca: RunningCa, explain: Run) -> None
         audit.record(connection, "test", "certificate.revoked", "c", serial=serial, names=[])
     for form in (serial, serial.upper(), serial[2:], ":".join(["AB"] * 16)):
         assert "certificate.revoked c" in explain(form).output, form
+
+
+def test_what_a_client_made_up_does_not_reach_the_terminal_as_it_is(ca: RunningCa, path: Path, explain: Run) -> None:
+    client = ca.client().register()
+    profile = "\x1b[2J\x9b" + "x" * 5000
+    client.refused(client.url("newOrder"), {"identifiers": [{"type": "dns", "value": NAME}], "profile": profile})
+    told = explain(NAME).output
+    searched = CliRunner().invoke(cli, ["audit", "search", "--config", str(path), "--event", "order.refused"]).output
+    for output in (told, searched):
+        assert "order.refused" in output
+        assert "\\u001b[2J" in output
+        assert output.replace("\n", "").isprintable()
+        assert output.count("x" * 900) == 1, "and only so much of it"
