@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
@@ -128,8 +129,12 @@ class Database:
     more than the statements in it.
     """
 
-    def __init__(self, url: str, password: str | None = None) -> None:
+    def __init__(self, url: str, password: str | None = None, *, only_look: bool = False) -> None:
+        """Remember where the database is; with `only_look`, SQLite neither makes a file nor changes it."""
         self.url = _with_driver(make_url(url), password)
+        if only_look and self.url.get_backend_name() == "sqlite":
+            file = f"file:{quote(self.url.database or '')}"
+            self.url = self.url.set(database=file, query={"mode": "ro", "uri": "true"})
         if self.url.get_backend_name() == "sqlite":
             self._reading = Kept(_sqlite_engine(self.url, synchronous="NORMAL", busy_timeout=BUSY_TIMEOUT))
             self._writing = Kept(_sqlite_engine(self.url, synchronous="NORMAL", busy_timeout=0))
@@ -261,6 +266,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _sqlite_engine(url: URL, *, synchronous: str, busy_timeout: int) -> Engine:
+    only_look = url.query.get("mode") == "ro"
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -273,7 +279,7 @@ def _sqlite_engine(url: URL, *, synchronous: str, busy_timeout: int) -> Engine:
     def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
         # It stays so once it is set. To set it again needs a lock that is not waited for.
-        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        if not only_look and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode=WAL")
         for pragma in (f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={busy_timeout}"):
             connection.execute(f"PRAGMA {pragma}")

@@ -14,7 +14,6 @@ import click
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from acme_ca.cli.ceremony import public_key_path
 from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import (
     SETTINGS,
@@ -223,8 +222,8 @@ def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
     backend = config.audit.key
     if backend is None:
         return keys
-    if public_key_path(config).exists():
-        return [*keys, _public_key(public_key_path(config))]
+    if config.audit_public_key.exists():
+        return [*keys, _public_key(config.audit_public_key)]
     try:
         key = backend.open().public_key()
     except KeyUnavailableError as error:
