@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
@@ -24,9 +25,12 @@ from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-REVISION = "0011"  # of the tables: the newest in migrations/versions, which a test compares
+REVISION = "0010"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 SETTLING = 2.0  # seconds that `settle` waits at most
+IDLE = 60_000  # milliseconds that PostgreSQL keeps a transaction open of which it hears nothing
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""When a server that is gone without a word is given up: after a minute."""
 _REHEARSING = ContextVar("rehearsing", default=False)
 _COMMITS = ContextVar("commits", default=0)
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction
@@ -128,8 +132,12 @@ class Database:
     more than the statements in it.
     """
 
-    def __init__(self, url: str, password: str | None = None) -> None:
+    def __init__(self, url: str, password: str | None = None, *, only_look: bool = False) -> None:
+        """Remember where the database is; with `only_look`, SQLite neither makes a file nor changes it."""
         self.url = _with_driver(make_url(url), password)
+        if only_look and self.url.get_backend_name() == "sqlite":
+            file = f"file:{quote(self.url.database or '')}"
+            self.url = self.url.set(database=file, query={"mode": "ro", "uri": "true"})
         if self.url.get_backend_name() == "sqlite":
             self._reading = Kept(_sqlite_engine(self.url, synchronous="NORMAL", busy_timeout=BUSY_TIMEOUT))
             self._writing = Kept(_sqlite_engine(self.url, synchronous="NORMAL", busy_timeout=0))
@@ -273,10 +281,23 @@ def _with_driver(url: URL, password: str | None) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
+    """Make an engine for PostgreSQL; whoever waits for a lock, or holds one and is gone, does so for a bounded time."""
+    keepalive = {name: value for name, value in KEEPALIVE.items() if name not in url.query}
+    engine = create_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=keepalive
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
+        for setting, milliseconds in (("lock_timeout", BUSY_TIMEOUT), ("idle_in_transaction_session_timeout", IDLE)):
+            connection.execute(f"SET {setting} = {milliseconds}")  # no option of the connection: poolers refuse those
+        connection.commit()
+
+    return engine
 
 
 def _sqlite_engine(url: URL, *, synchronous: str, busy_timeout: int) -> Engine:
+    only_look = url.query.get("mode") == "ro"
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -289,7 +310,7 @@ def _sqlite_engine(url: URL, *, synchronous: str, busy_timeout: int) -> Engine:
     def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
         # It stays so once it is set. To set it again needs a lock that is not waited for.
-        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        if not only_look and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode=WAL")
         for pragma in (f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={busy_timeout}"):
             connection.execute(f"PRAGMA {pragma}")

@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 MAX_BODY = 1 << 20  # octets
 _PIECE = 65536
@@ -153,14 +153,21 @@ _now_until = _Until()
 
 
 class _DeadlineSocket(ssl.SSLSocket):
-    """A socket that waits for no octet beyond the deadline of the request that reads from it."""
+    """A socket that waits for no octet beyond the deadline of the request that it is used for."""
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
+        self._wait_until_deadline()
+        return super().recv_into(buffer, nbytes, flags)
+
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:
+        self._wait_until_deadline()
+        return super().send(memoryview(data)[:_PIECE], flags)
+
+    def _wait_until_deadline(self) -> None:
         left = _now_until.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         self.settimeout(left)
-        return super().recv_into(buffer, nbytes, flags)
 
 
 # --- Pools, one for each server and CA file ---

@@ -41,6 +41,7 @@ from acme_ca.services import (
 from acme_ca.sinks import Sink
 
 SOON = 0.5  # seconds between looks at what became due
+PATROL_PACE = 5.0  # seconds between looks for events that were never sealed
 NOW_AND_THEN = 60.0  # seconds between sweeps
 BACKOFF_MAX = 60.0  # seconds between attempts of a job that fails
 
@@ -65,28 +66,37 @@ def show_issuers(ca: Authority) -> int:
     return 0
 
 
-def seal_audit(ca: Authority) -> int:
-    """Seal audit events; it is never told how many, or the log would be as long as the trail."""
-    audit_seal.seal(ca)
-    audit_lag.show(ca)
-    return 0
+def audit_jobs(ca: Authority, stopping: threading.Event) -> tuple[Job, ...]:
+    """Return the jobs of the audit trail, whose many batches end between two of them when it is time to stop.
 
+    Each sink has one of its own, so that one which is away holds up no other. They never tell how much they did, or the
+    log would be as long as the trail.
+    """
 
-def sink_jobs(ca: Authority) -> tuple[Job, ...]:
-    """Return one job for each sink of the audit trail, so that one which is away holds up no other."""
-    return tuple(Job(f"audit-sink-{sink.name}", SOON, partial(_export, sink=sink)) for sink in ca.config.audit.sink)
+    def seal(ca: Authority) -> int:
+        audit_seal.seal(ca, stopping)
+        audit_lag.show(ca)
+        return 0
 
+    def export(ca: Authority, sink: Sink) -> int:
+        audit_export.deliver(ca, sink, stopping)
+        return 0
 
-def _export(ca: Authority, sink: Sink) -> int:
-    audit_export.deliver(ca, sink)
-    return 0
+    after = 0
+
+    def patrol(ca: Authority) -> int:
+        nonlocal after
+        after = audit_seal.seal_forgotten(ca.database, after)
+        return 0
+
+    sinks = (Job(f"audit-sink-{sink.name}", SOON, partial(export, sink=sink)) for sink in ca.config.audit.sink)
+    return (Job("audit-seals", SOON, seal), Job("audit-patrol", PATROL_PACE, patrol), *sinks)
 
 
 JOBS = (
     Job("takeovers", SOON, takeovers.release_dead),
     Job("validations", SOON, validation.resume_due),
     Job("issuances", SOON, issuance.resume_due),
-    Job("audit-seals", SOON, seal_audit),
     Job("refusals", NOW_AND_THEN, refusals.close_hours),
     Job("crls", SOON, crls.publish_due),
     Job("responders", NOW_AND_THEN, responders.renew),
@@ -108,7 +118,7 @@ JOBS = (
 
 def run(ca: Authority, stopping: threading.Event, jobs: tuple[Job, ...] = JOBS) -> None:
     """Do the jobs until `stopping`; what a job is at then, it finishes."""
-    jobs = (*jobs, *sink_jobs(ca))
+    jobs = (*jobs, *audit_jobs(ca, stopping))
     threads = [threading.Thread(target=_repeat, args=(ca, job, stopping), name=job.name) for job in jobs]
     log.info("worker.started", jobs=[job.name for job in jobs])
     for thread in threads:

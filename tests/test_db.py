@@ -7,9 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 
 from acme_ca import baton, db
 from acme_ca.db import AlreadyThereError, Database
+from acme_ca.migrations import upgrade as migrations
 from acme_ca.migrations.upgrade import newest, require_complete, upgrade
 from acme_ca.models import base
 from acme_ca.models.environment import SpentNonce
@@ -33,6 +35,26 @@ def test_migrations_make_the_tables_of_the_models(database: Database) -> None:
     database.require_current()
     upgrade(database)  # again, which changes nothing
     database.dispose()
+
+
+def test_events_of_old_keep_who_did_them(database_url: str) -> None:
+    made = Database(database_url)
+    with made.reshape() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+    values = "'2026-01-01 00:00:00.000000', 'test', 'account.revoked', 's', {account}, '{details}'"
+    with made.write() as connection:
+        for account, details in (("'a'", '{"by": "admin:eve"}'), ("'a'", "{}"), ("NULL", "{}")):
+            connection.exec_driver_sql(
+                "INSERT INTO audit_events (at, environment, event, subject, account_id, details) "
+                f"VALUES ({values.format(account=account, details=details)})"
+            )
+    upgrade(made)
+    with made.read() as connection:
+        found = connection.exec_driver_sql("SELECT actor FROM audit_events ORDER BY id").fetchall()
+    assert [row[0] for row in found] == ["admin:eve", "a", "system"]
+    made.dispose()
 
 
 def test_database_without_tables_is_refused_with_what_to_do(database_url: str) -> None:
@@ -66,6 +88,15 @@ def test_server_that_only_reads_is_passing_trouble(postgres_url: str) -> None:
     database.dispose()
     with pytest.raises(ServiceUnavailable), database.write() as connection:
         base.insert(connection, SpentNonce(b"1"))
+    database.dispose()
+
+
+def test_nobody_waits_for_a_lock_for_ever(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    for open_connection in (database.read, database.write):
+        with open_connection() as connection:
+            for setting in ("lock_timeout", "idle_in_transaction_session_timeout"):
+                assert connection.exec_driver_sql(f"SHOW {setting}").scalar() in {"30s", "1min"}
     database.dispose()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from acme_ca.admin.calls import Asked, Call, Model, Page, Paged, Text, Time
 from acme_ca.models.admin import Permission
-from acme_ca.services import audit_seal, audit_search
+from acme_ca.services import audit_checkpoints, audit_search
 from acme_ca.services.audit_search import Wanted
 from acme_ca.sinks import SealedEvent
 from acme_ca.sinks.formats import native
@@ -76,8 +76,8 @@ def _search(asked: Asked) -> Page[EventView]:
 
 def _checkpoints(asked: Asked) -> Page[CheckpointView]:
     limit = asked.query.limit
-    found = audit_search.checkpoints(asked.ca.database, after=asked.query.after, limit=limit + 1)
-    shown = [CheckpointView(**audit_seal.document(checkpoint)) for checkpoint in found[:limit]]
+    found = audit_checkpoints.checkpoints(asked.ca.database, after=asked.query.after, limit=limit + 1)
+    shown = [CheckpointView(**audit_checkpoints.document(checkpoint)) for checkpoint in found[:limit]]
     return Page[CheckpointView](items=tuple(shown), next=str(shown[-1].seq) if len(found) > limit else None)
 
 

@@ -14,14 +14,22 @@ import click
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from acme_ca.cli.ceremony import public_key_path
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, open_whole_database, print_json, refuse
+from acme_ca.cli.options import (
+    SETTINGS,
+    config_option,
+    counted,
+    json_option,
+    open_whole_database,
+    print_json,
+    printable,
+    refuse,
+)
 from acme_ca.config import Config
 from acme_ca.db import Database
 from acme_ca.keys import KeyUnavailableError
 from acme_ca.models.audit_chain import AUDIT_SEALS, Checkpoint, chain_end
-from acme_ca.services import audit_export, audit_seal, audit_search, audit_verify
+from acme_ca.services import audit_checkpoints, audit_events, audit_verify
 from acme_ca.sinks import SealedEvent
 from acme_ca.sinks.formats import FORMATS, FormatName, native
 
@@ -117,10 +125,10 @@ def export(config_path: Path, format_name: FormatName, first: int, last: int | N
 def checkpoint(config_path: Path) -> None:
     """Print the newest checkpoint. Kept elsewhere, `verify --checkpoint` finds a trail that was cut off as a whole."""
     with open_whole_database(config_path) as (_, database):
-        found = audit_search.checkpoints(database, limit=1)
+        found = audit_checkpoints.checkpoints(database, limit=1)
     if not found:
         refuse("there is no checkpoint yet; the worker signs them if [audit] has a key")
-    print_json(audit_seal.document(found[0]))
+    print_json(audit_checkpoints.document(found[0]))
 
 
 @audit.command(**SETTINGS)
@@ -147,7 +155,7 @@ def verify(config_path: Path, kept: tuple[Path, ...], key_files: tuple[Path, ...
         checkpoints = [_checkpoint(path) for path in kept]
         try:
             with _progress() as progress:
-                verdict = audit_verify.verify(database, keys, checkpoints, progress)
+                verdict = audit_verify.verify(database, keys, checkpoints, progress, _rhythm(config))
         except LookupError as error:
             refuse(f"the row that says where the chain ends was deleted: {error}")
     if as_json:
@@ -161,7 +169,7 @@ def verify(config_path: Path, kept: tuple[Path, ...], key_files: tuple[Path, ...
 def _sealed(database: Database, after: int) -> Iterator[SealedEvent]:
     while True:
         with database.read() as connection:
-            found = audit_export.sealed_events(connection, AUDIT_SEALS.c.seq > after, PAGE)
+            found = audit_events.sealed_events(connection, AUDIT_SEALS.c.seq > after, PAGE)
         yield from found
         if len(found) < PAGE:
             return
@@ -175,11 +183,11 @@ def _line(event: Mapping[str, Any]) -> str:
     )
     who = "" if event["actor"] == event["subject"] else f" by {event['actor']}"
     what = f"{event['environment'] or '-'} {event['event']} {event['subject']}{who}"
-    return f"{event['seq'] or 'unsealed'} {event['time'][:19]}Z {what} {details}".rstrip()
+    return printable(f"{event['seq'] or 'unsealed'} {event['time'][:19]}Z {what} {details}".rstrip())
 
 
 def _word(value: object) -> str:
-    return value if isinstance(value, str) and " " not in value else json.dumps(value)
+    return value if isinstance(value, str) and value.isprintable() and " " not in value else json.dumps(value)
 
 
 @contextmanager
@@ -214,8 +222,8 @@ def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
     backend = config.audit.key
     if backend is None:
         return keys
-    if public_key_path(config).exists():
-        return [*keys, _public_key(public_key_path(config))]
+    if config.audit_public_key.exists():
+        return [*keys, _public_key(config.audit_public_key)]
     try:
         key = backend.open().public_key()
     except KeyUnavailableError as error:
@@ -223,9 +231,17 @@ def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
     return [*keys, *([key] if isinstance(key, ec.EllipticCurvePublicKey) else [])]
 
 
+def _rhythm(config: Config) -> audit_verify.Rhythm | None:
+    """Return how often checkpoints are signed; None where nobody signs any."""
+    settings = config.audit
+    if settings.key is None:
+        return None
+    return audit_verify.Rhythm(settings.checkpoint_events, settings.checkpoint_interval)
+
+
 def _checkpoint(path: Path) -> Checkpoint:
     try:
-        return audit_seal.from_document(path.read_text(encoding="utf-8"))
+        return audit_checkpoints.from_document(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         refuse(f"{path}: {error}; expected what `acme-ca audit checkpoint` printed")
 
@@ -238,6 +254,7 @@ def _document(verdict: audit_verify.Verdict) -> dict[str, Any]:
         "unsealed": verdict.unsealed,
         "seq": verdict.seq,
         "hash": verdict.hash.hex(),
+        "untold": dict(verdict.untold),
         "findings": [
             {"seq": finding.seq, "kind": finding.kind, "detail": finding.detail} for finding in verdict.findings
         ],
@@ -247,6 +264,9 @@ def _document(verdict: audit_verify.Verdict) -> dict[str, Any]:
 def _tell(verdict: audit_verify.Verdict) -> None:
     for finding in verdict.findings:
         click.echo(f"{finding.seq}: {finding.kind}: {finding.detail}")
+    for kind, count in verdict.untold.items():
+        click.echo(f"and {count} more of the kind {kind}")
     click.echo(f"{counted(verdict.events, 'event')} up to place {verdict.seq}, hash {verdict.hash.hex()}")
     click.echo(f"{counted(verdict.checkpoints, 'checkpoint')}; {counted(verdict.unsealed, 'event')} not sealed yet")
-    click.echo("Nothing is wrong." if verdict.is_good else f"{counted(len(verdict.findings), 'finding')}.")
+    count = len(verdict.findings) + verdict.untold.total()
+    click.echo("Nothing is wrong." if verdict.is_good else f"{counted(count, 'finding')}.")

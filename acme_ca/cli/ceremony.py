@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,6 +39,7 @@ ROOT_KEY: KeyType = "ec-p384"
 ISSUER_KEY: KeyType = "ec-p256"
 AUDIT_KEY: KeyType = "ec-p256"
 ORGANIZATION = "acme-ca"
+OTHERS = stat.S_IRWXO | stat.S_IWGRP  # what a database must not let them do
 LONGEST_NAME = 64  # characters of a common name, RFC 5280 appendix A.1 (ub-common-name)
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
@@ -102,6 +104,7 @@ class Ceremony:
         if scheme == "sqlite":
             path = Path(name)
             if path.exists():
+                _close_to_others(path)
                 self.report.kept.append(path)
             else:  # an empty file is an empty database; SQLite gives its other files the mode of this one
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +184,7 @@ class Ceremony:
         backend = self._config.audit.key
         if backend is None:
             return
-        key, path = self._key(backend, AUDIT_KEY), public_key_path(self._config)
+        key, path = self._key(backend, AUDIT_KEY), self._config.audit_public_key
         if path.exists():
             self.report.kept.append(path)
         else:
@@ -233,10 +236,11 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def public_key_path(config: Config) -> Path:
-    """Return where the public half of the key of [audit] is: beside the root's certificate, named as the key is."""
-    stem = "audit" if config.audit.key is None else config.audit.key.path.stem
-    return config.service.issuer.root.with_name(f"{stem}.pub")
+def _close_to_others(path: Path) -> None:
+    """Take from others what they may not have: something else may have made the file."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & OTHERS:
+        path.chmod(mode & ~OTHERS)
 
 
 def private_folder(path: Path) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from acme_ca.cli.client import Api, api_options
-from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, refuse
+from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, printable, refuse
+from acme_ca.config.fields import is_address
 
 Event = Mapping[str, Any]
 
 PAGE = 500  # events that are looked at
-SERIAL = re.compile(r"[0-9a-f]{34}")
+SERIAL = re.compile(r"[0-9a-f]{32,34}|[0-9a-f]{2}(:[0-9a-f]{2})+")
+SERIAL_DIGITS = 34  # as the ledger writes serials
 ID = re.compile(r"[0-9a-f]{26}")
 HIDDEN = frozenset({"tbs_sha256", "issuer_key", "binding", "order"})  # of the details; --json has them
 NEXT = {
@@ -49,19 +51,19 @@ def explain(api: Api, what: str, environment: str | None, limit: int, as_json: b
         print_json({"events": found, "next": following})
         return
     for event in found:
-        click.echo("\n".join(_lines(event)))
+        click.echo("\n".join(printable(line) for line in _lines(event)))
     click.echo(f"next: {following}")
 
 
 def _story(api: Api, what: str, environment: str | None) -> list[Event]:
     """Return the events about it, and those of the order that they belong to."""
-    plain = what.replace(":", "").lower()
-    if SERIAL.fullmatch(plain.zfill(34)) and not ID.fullmatch(plain):
-        found = _events(api, environment, serial=plain.zfill(34))
-    elif ID.fullmatch(plain):
+    plain = what.lower()
+    if ID.fullmatch(plain):
         found = [*_events(api, environment, subject=plain), *_events(api, environment, account=plain)]
+    elif SERIAL.fullmatch(plain) and not is_address(plain):
+        found = _events(api, environment, serial=plain.replace(":", "").zfill(SERIAL_DIGITS))
     else:
-        found = _events(api, environment, name=what.lower())
+        found = _events(api, environment, name=plain)
     known = {event["id"]: event for event in found}
     for event in _of_orders(api, environment, found):
         known.setdefault(event["id"], event)

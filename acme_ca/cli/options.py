@@ -87,6 +87,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def printable(line: str) -> str:
+    """Return a line as a terminal may have it: a client may have made it up, control characters and all."""
+    return line if line.isprintable() else json.dumps(line)[1:-1]
+
+
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(document, indent=2, default=str))

@@ -325,6 +325,12 @@ class Config(Settings):
     """The environments."""
 
     @property
+    def audit_public_key(self) -> Path:
+        """The public half of the key of [audit]: beside the root's certificate, named as the key is."""
+        stem = "audit" if self.audit.key is None else self.audit.key.path.stem
+        return self.service.issuer.root.with_name(f"{stem}.pub")
+
+    @property
     def admin_socket(self) -> Path:
         """The Unix socket of the admin API, for this user and root on this host."""
         return self.state / "admin.sock"

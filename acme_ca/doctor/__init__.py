@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,18 +37,18 @@ CHECKS = (
 
 
 def examine(check: Check, host: Host, seconds: float) -> Sequence[Finding]:
-    """Return what a check finds; one that does not end in so many seconds is left to itself."""
-    outcome: queue.SimpleQueue[Sequence[Finding]] = queue.SimpleQueue()
-    thread = threading.Thread(target=lambda: outcome.put(_attempt(check, host)), daemon=True)
+    """Return what a check finds; one that does not end in so many seconds is left to itself, and what it found told."""
+    found: list[Finding] = []
+    thread = threading.Thread(target=_attempt, args=(check, host, found), daemon=True)
     thread.start()
-    try:
-        return outcome.get(timeout=seconds)
-    except queue.Empty:
-        return [Finding("CHK001", check.what, "no end", f"an end within {seconds:g} seconds")]
+    thread.join(seconds)
+    is_late = thread.is_alive()
+    late = [Finding("CHK001", check.what, "no end", f"an end within {seconds:g} seconds")] if is_late else []
+    return [*found, *late]
 
 
-def _attempt(check: Check, host: Host) -> Sequence[Finding]:
+def _attempt(check: Check, host: Host, found: list[Finding]) -> None:
     try:
-        return list(check.work(host))
+        found.extend(check.work(host))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is told, and the other checks go on
-        return [Finding("CHK002", check.what, f"{type(error).__name__}: {error}", "a result")]
+        found.append(Finding("CHK002", check.what, f"{type(error).__name__}: {error}", "a result"))

@@ -86,7 +86,7 @@ CODES = {
     ),
     "KEY002": Code(
         "error",
-        "A key or secret can be read or written by others on this host.",
+        "A key, a secret or the database can be read or written by others on this host.",
         "`chmod 0600` the file, and give it to the user of acme-ca.",
     ),
     "KEY003": Code(

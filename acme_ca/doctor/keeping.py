@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.x509 import load_pem_x509_certificate
+from pydantic import BaseModel
+
 from acme_ca.authority import load_issuer
-from acme_ca.config import Config, Issuer
+from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.db import Database
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.identifiers import Identifier
+from acme_ca.keys import AnyKey
 from acme_ca.keys.base import KeyUnavailableError
 from acme_ca.pki import issuer as pki
 from acme_ca.pki.lint import LintError, check_within
@@ -32,6 +37,7 @@ NETWORKED = frozenset(
 def issuers(host: Host) -> Iterator[Finding]:
     """Open every key, and see how long issuers live and which names they may sign."""
     yield from _opened(host.config.service.issuer, "service.issuer", [])
+    yield from _other_keys(host.config)
     for name in host.environments:
         settings = host.config.environment[name]
         found: list[pki.Issuer] = []
@@ -54,12 +60,12 @@ def issuers(host: Host) -> Iterator[Finding]:
 
 def modes(host: Host) -> Iterator[Finding]:
     """Look at who may read and write keys, secrets and the folders they are in."""
-    configured = [host.config.service.issuer]
-    configured += [issuer for name in host.environments for issuer in host.config.environment[name].issuer]
-    files = {issuer.key.path for issuer in configured}
-    secrets = [issuer.key.passphrase for issuer in configured]
-    secrets += [host.config.database.password] if host.config.database.password is not None else []
+    keys = _keys(host)
+    files = {key.path for key in keys}
+    secrets = [*(key.passphrase for key in keys), *_secrets_in(host.config)]
     files |= {path for secret in secrets if (path := _file_of(secret)) is not None}
+    if (path := _sqlite_file(host.config)) is not None:
+        files |= {path}
     for path in sorted(files):
         if (mode := _mode(path)) is not None and mode & (stat.S_IRWXO | stat.S_IWGRP):
             yield Finding("KEY002", str(path), f"mode {mode:04o}", "mode 0600, or 0640 for a group of its own")
@@ -70,9 +76,8 @@ def modes(host: Host) -> Iterator[Finding]:
 
 def database(host: Host) -> Iterator[Finding]:
     """See whether the database is there, current, and on a disk that can hold it."""
-    url = host.config.database.url
-    if url.startswith("sqlite:"):
-        path = Path(url.partition("///")[2])
+    path = _sqlite_file(host.config)
+    if path is not None:
         if not path.exists():  # to open it would make it
             yield Finding("DBS001", "database.url", f"{path} is not there", "the database")
             return
@@ -90,13 +95,46 @@ def database(host: Host) -> Iterator[Finding]:
 
 
 def issued(host: Host) -> Iterator[Finding]:
-    """See when each environment issued its last certificate."""
-    with _open(host) as opened:
-        for name in host.environments:
-            last = ledger.last_issued_at(opened, name)
-            if last is None or host.now - last > QUIET:
-                seen = "none" if last is None else f"the last one at {last:%Y-%m-%d %H:%M:%S} UTC"
-                yield Finding("ISU001", f"environment.{name}", seen, f"one within {QUIET}")
+    """See when each environment issued its last certificate, if the database is one: `database` tells if not."""
+    try:
+        with _open(host) as opened:
+            opened.require_current()
+            found = {name: ledger.last_issued_at(opened, name) for name in host.environments}
+    except (ServiceUnavailable, SecretUnavailableError, RuntimeError):
+        return
+    for name, last in found.items():
+        if last is None or host.now - last > QUIET:
+            seen = "none" if last is None else f"the last one at {last:%Y-%m-%d %H:%M:%S} UTC"
+            yield Finding("ISU001", f"environment.{name}", seen, f"one within {QUIET}")
+
+
+def _keys(host: Host) -> list[AnyKey]:
+    """Return every key that is configured: of issuers, of operators' certificates, of the audit trail."""
+    config = host.config
+    issuers: list[Issuer | AdminIssuer] = [config.service.issuer]
+    issuers += [issuer for name in host.environments for issuer in config.environment[name].issuer]
+    issuers += [] if config.listener.admin is None else [config.listener.admin.issuer]
+    return [*(issuer.key for issuer in issuers), *([] if config.audit.key is None else [config.audit.key])]
+
+
+def _secrets_in(setting: object) -> Iterator[Secret]:
+    """Yield every secret reference below a setting: passwords, tokens of sinks, credentials of providers."""
+    if isinstance(setting, Secret):
+        yield setting
+    elif isinstance(setting, BaseModel):
+        for name in type(setting).model_fields:
+            yield from _secrets_in(getattr(setting, name))
+    elif isinstance(setting, Mapping):
+        for value in setting.values():
+            yield from _secrets_in(value)
+    elif isinstance(setting, tuple | list):
+        for value in setting:
+            yield from _secrets_in(value)
+
+
+def _sqlite_file(config: Config) -> Path | None:
+    scheme, _, name = config.database.url.partition(":///")
+    return Path(name) if scheme == "sqlite" else None
 
 
 def lifetimes(host: Host) -> Iterator[Finding]:
@@ -124,6 +162,26 @@ def _opened(settings: Issuer, place: str, found: list[pki.Issuer]) -> Iterator[F
         yield Finding("KEY001", place, str(error), "a key that fits the certificate")
 
 
+def _other_keys(config: Config) -> Iterator[Finding]:
+    """Open the keys that issue nothing for clients, and compare each with what is public of it."""
+    public: list[tuple[str, AnyKey, Path, Callable[[bytes], object]]] = []
+    if config.listener.admin is not None:
+        issuer = config.listener.admin.issuer
+        public.append(("listener.admin.issuer", issuer.key, issuer.certificate, _key_of_certificate))
+    if config.audit.key is not None:
+        public.append(("audit.key", config.audit.key, config.audit_public_key, load_pem_public_key))
+    for place, key, path, read in public:
+        try:
+            if key.open().public_key() != read(path.read_bytes()):
+                yield Finding("KEY001", place, f"{path} is of another key", "the same key in both")
+        except (KeyUnavailableError, SecretUnavailableError, OSError, ValueError) as error:
+            yield Finding("KEY001", place, str(error), "a key that fits its certificate or public key")
+
+
+def _key_of_certificate(pem: bytes) -> object:
+    return load_pem_x509_certificate(pem).public_key()
+
+
 def _beyond_constraints(host: Host, name: str, found: list[pki.Issuer]) -> Iterator[Finding]:
     settings = host.config.environment[name]
     wanted = {f"zones: {zone}": Identifier("dns", zone) for zone in settings.zones}
@@ -148,7 +206,7 @@ def _lifetime(config: Config, profile: str) -> timedelta:
 
 @contextmanager
 def _open(host: Host) -> Iterator[Database]:
-    opened = Database(host.config.database.url, host.config.database.reveal_password())
+    opened = Database(host.config.database.url, host.config.database.reveal_password(), only_look=True)
     try:
         yield opened
     finally:

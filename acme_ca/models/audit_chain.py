@@ -51,7 +51,10 @@ AUDIT_TERMS = Table(
     PrimaryKeyConstraint("term", "event_id"),
     sqlite_with_rowid=False,
 )
-"""Names and serials in the details of sealed events, to search by. An index only: what is true the events say."""
+"""Names and serials in the details of sealed events, to search by. An index only: what is true the events say.
+
+Append-only, and `ChainEnd` counts them: a search that tells less than there is would be believed.
+"""
 
 
 @dataclass(kw_only=True)
@@ -94,11 +97,12 @@ class ChainEnd(Record):
     hash: bytes
     last_id: int
     gaps: dict[str, Any]
+    terms: int = 0  # rows of AUDIT_TERMS
 
 
 AUDIT_CHECKPOINTS = table_of(Checkpoint, "audit_checkpoints")
 CHAIN_ENDS = table_of(ChainEnd, "audit_chain_ends")
-for _table, _columns in ((AUDIT_CHECKPOINTS, ("seq",)), (CHAIN_ENDS, ("seq", "last_id"))):
+for _table, _columns in ((AUDIT_CHECKPOINTS, ("seq",)), (CHAIN_ENDS, ("seq", "last_id", "terms"))):
     for _column in _columns:
         _table.c[_column].type = BigInteger()
 AUDIT_CHECKPOINTS.c.seq.autoincrement = False
@@ -119,14 +123,16 @@ EVENT = AUDIT_EVENTS.alias("e")
 """The events under the name by which `canonical` knows them."""
 
 
-def canonical(connection: Connection) -> Any:  # noqa: ANN401 - a column of text
-    """Return the column of the canonical form of an event of `EVENT`."""
-    return literal_column(_POSTGRESQL if connection.dialect.name == "postgresql" else _SQLITE)
+def canonical(connection: Connection) -> Any:  # noqa: ANN401 - a column of octets
+    """Return the column of the canonical form of an event of `EVENT`, in octets: no text is too strange to be read."""
+    if connection.dialect.name == "postgresql":
+        return literal_column(f"convert_to({_POSTGRESQL}, 'UTF8')")
+    return literal_column(f"CAST({_SQLITE} AS BLOB)")
 
 
-def link(previous: bytes, event: str) -> bytes:
+def link(previous: bytes, event: bytes) -> bytes:
     """Return the hash of an event's place in the chain, by its canonical form and the hash before it."""
-    return sha256(previous + event.encode()).digest()
+    return sha256(previous + event).digest()
 
 
 def chain_end(connection: Connection, *, lock: bool = False) -> ChainEnd:

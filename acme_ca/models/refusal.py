@@ -10,7 +10,10 @@ from acme_ca.models.base import Record, table_of
 
 @dataclass(kw_only=True)
 class RefusalCount(Record):
-    """Refusals of one account in one hour, which began at `hour`. `key` is `ENVIRONMENT|ACCOUNT|HOUR`."""
+    """Refusals of one account in one hour, which began at `hour`. `key` is `ENVIRONMENT|ACCOUNT|HOUR`.
+
+    Of a workload without an account `account_id` is `workload:PROVIDER:SUBJECT`.
+    """
 
     key: str
     environment: str

@@ -6,47 +6,37 @@ sink got is remembered. Whoever died in between leaves a batch that is delivered
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority
 from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
-from acme_ca.models.audit_chain import AUDIT_SEALS, EVENT
+from acme_ca.models.audit_chain import AUDIT_SEALS
 from acme_ca.models.audit_sink import SinkCursor
 from acme_ca.problems import Contended, ServiceUnavailable
-from acme_ca.sinks import DeliveryFailedError, SealedEvent, Sink
+from acme_ca.services import audit_events
+from acme_ca.sinks import DeliveryFailedError, Sink
 
 LEASE = timedelta(seconds=90)  # no batch takes longer: a sink's own limits are far below
 
-COLUMNS = (
-    AUDIT_SEALS.c.seq,
-    AUDIT_SEALS.c.hash,
-    EVENT.c.id,
-    EVENT.c.at,
-    EVENT.c.environment,
-    EVENT.c.event,
-    EVENT.c.actor,
-    EVENT.c.account_id,
-    EVENT.c.subject,
-    EVENT.c.details,
-)
 
-
-def deliver(ca: Authority, sink: Sink) -> int:
-    """Send a sink what it does not have yet; return how many events it took.
+def deliver(ca: Authority, sink: Sink, stopping: threading.Event | None = None) -> int:
+    """Send a sink what it does not have yet, unless `stopping`; return how many events it took.
 
     Raises ServiceUnavailable when it takes nothing: the worker asks again, ever more slowly.
     """
     delivered = 0
-    while (cursor := _claim(ca, sink)) is not None:
+    while not (stopping and stopping.is_set()) and (cursor := _claim(ca, sink)) is not None:
         with ca.database.read() as connection:
-            events = sealed_events(connection, AUDIT_SEALS.c.seq > cursor.seq, sink.batch)
+            events = audit_events.sealed_events(connection, AUDIT_SEALS.c.seq > cursor.seq, sink.batch)
+        if not events:
+            _release(ca, cursor)
+            raise ServiceUnavailable(f"audit sink {sink.name}: the events after place {cursor.seq} are gone")
         try:
             sink.deliver(events)
         except DeliveryFailedError as error:
@@ -54,7 +44,7 @@ def deliver(ca: Authority, sink: Sink) -> int:
             raise ServiceUnavailable(f"audit sink {sink.name}: {error}") from error
         cursor.seq = events[-1].seq
         if not _release(ca, cursor):
-            break  # the lease ran out: whoever has it now sends the batch again
+            break  # the lease ran out: whoever has it now may be sending the batch again
         delivered += len(events)
     return delivered
 
@@ -63,30 +53,6 @@ def lag(connection: Connection, sink: Sink) -> int:
     """Return how many sealed events a sink does not have yet."""
     cursor = base.get(connection, SinkCursor, sink.name)
     return _last(connection) - (0 if cursor is None else cursor.seq)
-
-
-def sealed_events(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[SealedEvent]:
-    """Return the first sealed events of which a condition on seals and EVENT is true, in the order of the chain."""
-    statement = select(*COLUMNS).join(EVENT, EVENT.c.id == AUDIT_SEALS.c.event_id).where(condition)
-    found = connection.execute(statement.order_by(AUDIT_SEALS.c.seq).limit(limit))
-    return [event_of(tuple(row)) for row in found]
-
-
-def event_of(row: Sequence[Any]) -> SealedEvent:
-    """Return the event of a row of COLUMNS; one without a seal has the place 0."""
-    seq, hash_, identifier, at, environment, event, actor, account_id, subject, details = row
-    return SealedEvent(
-        seq=seq or 0,
-        hash=bytes(hash_ or b"").hex(),
-        id=identifier,
-        at=at,
-        environment=environment,
-        event=event,
-        actor=actor,
-        account_id=account_id,
-        subject=subject,
-        details=details,
-    )
 
 
 def _last(connection: Connection) -> int:
@@ -117,12 +83,16 @@ def _claim(ca: Authority, sink: Sink) -> SinkCursor | None:
 
 
 def _release(ca: Authority, claimed: SinkCursor) -> bool:
-    """Give the claim up and remember how far the sink got; return whether the claim still stood."""
+    """Give the claim up and remember how far the sink got; return whether the claim still stood.
+
+    How far it got counts without the claim too: batches that take longer than the lease would be sent for ever.
+    """
     with suppress(Contended), ca.database.write(durable=True) as connection:
         cursor = base.get_one(connection, SinkCursor, claimed.name, lock=True)
-        if cursor.claimed_by != claimed.claimed_by or cursor.due_at != claimed.due_at:
-            return False
-        cursor.seq, cursor.due_at, cursor.claimed_by = claimed.seq, None, None
+        stands = cursor.claimed_by == claimed.claimed_by and cursor.due_at == claimed.due_at
+        cursor.seq = max(cursor.seq, claimed.seq)
+        if stands:
+            cursor.due_at, cursor.claimed_by = None, None
         base.update(connection, cursor)
-        return True
+        return stands
     return False

@@ -1,4 +1,4 @@
-"""The sealer: gives each committed event its place in the hash chain, and signs where the chain ends.
+"""The sealer: gives each committed event its place in the hash chain.
 
 Events are sealed in the order in which they are seen, which is nearly that of their identifiers: with PostgreSQL a
 slower transaction commits a smaller one later. Its identifier is kept as a gap until it comes, or for a day.
@@ -7,53 +7,53 @@ slower transaction commits a smaller one later. Its identifier is kept as a gap 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any, TypeGuard
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority
-from acme_ca.db import AlreadyThereError, Database
-from acme_ca.keys import PrivateKey
+from acme_ca.db import Database
 from acme_ca.models import base
 from acme_ca.models.audit_chain import (
-    AUDIT_CHECKPOINTS,
     AUDIT_SEALS,
     AUDIT_TERMS,
     EVENT,
     ChainEnd,
-    Checkpoint,
     canonical,
     chain_end,
     link,
 )
 from acme_ca.models.audit_event import AUDIT_EVENTS
-from acme_ca.public_keys import spki_sha256
+from acme_ca.services import audit_checkpoints
 
 BATCH = 250  # events sealed in one transaction: a few hundredths of a second of SQLite's one turn to write
+PATROL = 20_000  # identifiers among which forgotten events are looked for at once: some hundredths of a second
 GAP_KEPT = timedelta(days=1)  # no transaction here takes that long: what has not come by then was rolled back
 MAX_GAPS = 10_000
+LINES = 8  # of a canonical form
 LONGEST_TERM = 600  # characters; PostgreSQL refuses to index 2,704 octets
 
 log = structlog.get_logger(__name__)
 
-Event = Sequence[Any]  # identifier, canonical form, environment, event, details as stored
+Event = tuple[int, bytes]  # identifier and canonical form
 
 
-def seal(ca: Authority) -> int:
-    """Seal all events that are not yet, sign a checkpoint when one is due; return how many events were sealed."""
+def seal(ca: Authority, stopping: threading.Event | None = None) -> int:
+    """Seal all events that are not yet, sign a checkpoint when one is due; return how many events were sealed.
+
+    With `stopping` it ends after a batch.
+    """
     sealed = 0
-    while batch := seal_batch(ca.database):
-        sealed += batch
-        if batch < BATCH:
-            break
-    sign(ca)
-    return sealed
+    while True:
+        sealed += (batch := seal_batch(ca.database))
+        audit_checkpoints.sign(ca)  # between batches too: after a while without a sealer there are many
+        if batch < BATCH or (stopping and stopping.is_set()):
+            return sealed
 
 
 def seal_batch(database: Database) -> int:
@@ -61,56 +61,35 @@ def seal_batch(database: Database) -> int:
     with database.read() as connection:  # a look first, so that an idle sealer never takes the turn to write
         if not _found(connection, chain_end(connection), 1):
             return 0
+    return _seal(database, lambda connection, end: _found(connection, end, BATCH))
+
+
+def seal_forgotten(database: Database, after: int) -> int:
+    """Seal events that the sealer passed by, among so many identifiers after one; return where to go on.
+
+    There are none, unless somebody changed the recorded end, or a transaction was open for longer than a day.
+    """
+    with database.read() as connection:
+        end = chain_end(connection)
+        if not _forgotten(connection, end, after):
+            return after + PATROL if after + PATROL < end.last_id else 0
+    _seal(database, lambda connection, end: _forgotten(connection, end, after))
+    return after
+
+
+def _seal(database: Database, find: Callable[[Connection, ChainEnd], list[Event]]) -> int:
+    """Seal what is found once nobody else seals; return how many events there were."""
     with database.write(durable=True) as connection:
         end = chain_end(connection, lock=True)
-        events = _found(connection, end, BATCH)
+        events = find(connection, end)
         if events:
             _append(connection, end, events)
             base.update(connection, end)
-    for event in events:
-        metrics.child(metrics.AUDIT_EVENTS, event[2], event[3]).inc()
+    for _, form in events:
+        lines = lines_of(form)
+        metrics.child(metrics.AUDIT_EVENTS, lines[2], lines[3]).inc()
     metrics.AUDIT_SEALED.set(end.seq)
     return len(events)
-
-
-def sign(ca: Authority) -> bool:
-    """Sign a checkpoint if enough was sealed since the last one, or enough time has passed; return whether one was."""
-    settings, key = ca.config.audit, ca.audit_key
-    if key is None:
-        return False
-    now = clock.now()
-    with ca.database.read() as connection:
-        end, last = chain_end(connection), last_checkpoint(connection)
-    new = end.seq - (0 if last is None else last.seq)
-    is_old = last is None or now - last.signed_at >= timedelta(seconds=settings.checkpoint_interval)
-    if new <= 0 or not (is_old or new >= settings.checkpoint_events):
-        return False
-    try:
-        checkpoint = signed(end, key, now)  # no transaction is open while the key works
-        with ca.database.write(durable=True) as connection:
-            base.insert(connection, checkpoint)
-    except AlreadyThereError:
-        return False  # another sealer was first
-    metrics.AUDIT_CHECKPOINT.set(now.timestamp())
-    return True
-
-
-def signed(end: ChainEnd, key: PrivateKey, now: datetime) -> Checkpoint:
-    """Return a signed statement of where the chain ends. ECDSA over P-256 with SHA-256, in DER (RFC 3279 §2.2.3)."""
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError("the key of [audit] is not an EC key")
-    checkpoint = Checkpoint(
-        seq=end.seq, hash=end.hash, signed_at=now, key_id=spki_sha256(key.public_key()).hex(), signature=b""
-    )
-    checkpoint.signature = key.sign(checkpoint.text, ec.ECDSA(SHA256()))
-    return checkpoint
-
-
-def last_checkpoint(connection: Connection) -> Checkpoint | None:
-    """Return the newest checkpoint."""
-    newest = base.select(Checkpoint).order_by(AUDIT_CHECKPOINTS.c.seq.desc()).limit(1)
-    found = base.find(connection, Checkpoint, newest)
-    return found[0] if found else None
 
 
 def unsealed(connection: Connection) -> int:
@@ -125,25 +104,32 @@ def _found(connection: Connection, end: ChainEnd, limit: int) -> list[Event]:
     return late + _select(connection, EVENT.c.id > end.last_id, limit - len(late))
 
 
+def _forgotten(connection: Connection, end: ChainEnd, after: int) -> list[Event]:
+    last = min(after + PATROL, end.last_id)
+    sealed = select(AUDIT_SEALS.c.event_id).where(AUDIT_SEALS.c.event_id == EVENT.c.id).exists()
+    found = _select(connection, and_(EVENT.c.id > after, EVENT.c.id <= last, ~sealed), BATCH + len(end.gaps))
+    return [(identifier, form) for identifier, form in found if str(identifier) not in end.gaps][:BATCH]
+
+
 def _select(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Event]:
-    columns = (EVENT.c.id, canonical(connection), EVENT.c.environment, EVENT.c.event, EVENT.c.details)
-    found = select(*columns).where(condition).order_by(EVENT.c.id).limit(limit)
-    return [tuple(row) for row in connection.execute(found)]
+    found = select(EVENT.c.id, canonical(connection)).where(condition).order_by(EVENT.c.id).limit(limit)
+    return [(identifier, bytes(form)) for identifier, form in connection.execute(found)]
 
 
 def _append(connection: Connection, end: ChainEnd, events: Sequence[Event]) -> None:
     seals: list[dict[str, Any]] = []
     terms: set[tuple[str, int]] = set()
-    for identifier, form, _, _, details in events:
+    for identifier, form in events:
         end.seq += 1
         end.hash = link(end.hash, form)
         seals.append({"seq": end.seq, "event_id": identifier, "hash": end.hash})
-        terms.update((term, identifier) for term in terms_of(details))
+        terms.update((term, identifier) for term in terms_of(form))
     connection.execute(insert(AUDIT_SEALS), seals)
     if terms:
         connection.execute(
             insert(AUDIT_TERMS), [{"term": term, "event_id": identifier} for term, identifier in sorted(terms)]
         )
+    end.terms += len(terms)
     end.gaps = _gaps(end, [event[0] for event in events])
     end.last_id = max(end.last_id, events[-1][0])
 
@@ -162,8 +148,20 @@ def _gaps(end: ChainEnd, identifiers: Sequence[int]) -> dict[str, str]:
     return dict(sorted(gaps.items(), key=lambda gap: gap[1])[-MAX_GAPS:])
 
 
-def terms_of(details: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names and the serial that an event is to be found by."""
+def lines_of(form: bytes) -> list[str]:
+    """Return the eight lines of a canonical form; what is no text is replaced, and what is not there is empty."""
+    lines = form.decode(errors="replace").split("\n", LINES - 1)
+    return lines + [""] * (LINES - len(lines))
+
+
+def terms_of(form: bytes) -> Iterator[str]:
+    """Yield the names and the serial that an event is to be found by, as far as its canonical form can be read."""
+    try:
+        details = json.loads(lines_of(form)[-1])
+    except (ValueError, RecursionError):  # somebody else wrote it: it is sealed like any other
+        return
+    if not isinstance(details, dict):
+        return
     names = details.get("names")
     for name in (*(names if isinstance(names, list) else ()), details.get("identifier")):
         if _may_be_term(name):
@@ -175,30 +173,3 @@ def terms_of(details: Mapping[str, Any]) -> Iterator[str]:
 def _may_be_term(text: object) -> TypeGuard[str]:
     """Whether every database can keep the text in an index: a client may have made it up."""
     return isinstance(text, str) and text.isprintable() and len(text) <= LONGEST_TERM
-
-
-def document(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Render a checkpoint as JSON, as `acme-ca audit checkpoint` exports it; the signature in hexadecimal."""
-    return {
-        "seq": checkpoint.seq,
-        "hash": checkpoint.hash.hex(),
-        "time": checkpoint.signed_at.isoformat(),
-        "key": checkpoint.key_id,
-        "signature": checkpoint.signature.hex(),
-        "text": checkpoint.text.decode(),
-    }
-
-
-def from_document(text: str) -> Checkpoint:
-    """Read an exported checkpoint; raises ValueError for what is none."""
-    try:
-        found = json.loads(text)
-        return Checkpoint(
-            seq=int(found["seq"]),
-            hash=bytes.fromhex(found["hash"]),
-            signed_at=datetime.fromisoformat(found["time"]),
-            key_id=str(found["key"]),
-            signature=bytes.fromhex(found["signature"]),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("it is no checkpoint") from error

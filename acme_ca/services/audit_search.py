@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from acme_ca.db import Database
 from acme_ca.models import base
-from acme_ca.models.audit_chain import AUDIT_CHECKPOINTS, AUDIT_SEALS, AUDIT_TERMS, EVENT, Checkpoint
-from acme_ca.problems import Malformed
-from acme_ca.services.audit_export import COLUMNS, event_of
+from acme_ca.models.audit_chain import AUDIT_SEALS, AUDIT_TERMS, EVENT
+from acme_ca.services.audit_events import COLUMNS, LIMIT, event_of, place
 from acme_ca.sinks import SealedEvent
-
-LIMIT = 1000  # events on a page, at most
-DISORDER = timedelta(minutes=5)  # an event may have a smaller identifier than one that is older by this much
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,7 @@ class Page:
 
 def search(database: Database, wanted: Wanted, *, after: str | None = None, limit: int = 100) -> Page:
     """Return a page of events; raises Malformed for a cursor that is none."""
-    before = _place(after)
+    before = place(after)
     limit = max(1, min(limit, LIMIT))
     with database.read() as connection:
         statement = select(*COLUMNS).select_from(EVENT.outerjoin(AUDIT_SEALS, AUDIT_SEALS.c.event_id == EVENT.c.id))
@@ -61,24 +56,6 @@ def search(database: Database, wanted: Wanted, *, after: str | None = None, limi
         found = connection.execute(statement.order_by(EVENT.c.id.desc()).limit(limit + 1)).fetchall()
     events = tuple(event_of(tuple(row)) for row in found[:limit])
     return Page(events, str(events[-1].id) if len(found) > limit else None)
-
-
-def checkpoints(database: Database, *, after: str | None = None, limit: int = 100) -> list[Checkpoint]:
-    """Return checkpoints, newest first; `after` is the place of the last one seen. Raises Malformed."""
-    before = _place(after)
-    statement = base.select(Checkpoint)
-    if before is not None:
-        statement = statement.where(AUDIT_CHECKPOINTS.c.seq < before)
-    with database.read() as connection:
-        newest_first = statement.order_by(AUDIT_CHECKPOINTS.c.seq.desc())
-        return base.find(connection, Checkpoint, newest_first.limit(max(1, min(limit, LIMIT))))
-
-
-def _place(after: str | None) -> int | None:
-    """Return the number that a cursor is; raises Malformed."""
-    if after is not None and not re.fullmatch(r"[0-9]{1,18}", after):  # fewer than a column of 64 bits has
-        raise Malformed("the cursor is not one of this list's; take it from the page before")
-    return None if after is None else int(after)
 
 
 def _conditions(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
@@ -103,17 +80,16 @@ def _conditions(connection: Connection, wanted: Wanted) -> Iterator[ColumnElemen
 
 
 def _times(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    """Yield the time's bounds, and what they are in identifiers: by those pages are ordered."""
-    if wanted.since is not None:
-        yield EVENT.c.at >= wanted.since
-        first = select(EVENT.c.id).where(EVENT.c.at >= wanted.since - DISORDER).order_by(EVENT.c.at).limit(1)
-        if (found := connection.scalar(first)) is not None:
-            yield EVENT.c.id >= found
-    if wanted.until is not None:
-        yield EVENT.c.at < wanted.until
-        last = select(EVENT.c.id).where(EVENT.c.at < wanted.until + DISORDER).order_by(EVENT.c.at.desc()).limit(1)
-        if (found := connection.scalar(last)) is not None:
-            yield EVENT.c.id <= found
+    """Yield the time's bounds, and what they are in identifiers: by those pages are ordered.
+
+    A clock may step back by any time, so that no bound is guessed; the index on times has the identifiers too.
+    """
+    bounds = [EVENT.c.at >= wanted.since] if wanted.since is not None else []
+    bounds += [EVENT.c.at < wanted.until] if wanted.until is not None else []
+    if bounds:
+        first, last = connection.execute(select(func.min(EVENT.c.id), func.max(EVENT.c.id)).where(*bounds)).one()
+        yield from bounds
+        yield EVENT.c.id.between(first or 0, last or 0)
 
 
 def _event(event: str) -> ColumnElement[bool]:

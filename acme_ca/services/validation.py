@@ -4,10 +4,12 @@ A submission is claimed with a lease and worked on at once in the process that t
 out takes the work over. A definite answer decides; silence is asked again with backoff for the environment's patience.
 """
 
+from collections.abc import Mapping
 from concurrent.futures import TimeoutError as StillRunning
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import perf_counter
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection, and_, select
@@ -186,9 +188,20 @@ def _audit(connection: Connection, claim: Claim, authorization: Authorization) -
         account_id=authorization.account_id,
         identifier=str(claim.attempt.identifier),
         challenge=claim.challenge,
-        evidence=authorization.evidence,
-        error=authorization.error,
+        evidence=_without_token(authorization.evidence, claim.attempt),
+        error=_without_token(authorization.error, claim.attempt),
     )
+
+
+def _without_token(seen: Any, attempt: Attempt) -> Any:  # noqa: ANN401 - JSON
+    """Return what was seen without the token and what is made of it: sinks send events to whoever reads logs."""
+    if isinstance(seen, Mapping):
+        return {name: _without_token(value, attempt) for name, value in seen.items()}
+    if isinstance(seen, list | tuple):
+        return [_without_token(value, attempt) for value in seen]
+    if not isinstance(seen, str):
+        return seen
+    return seen.replace(attempt.key_authorization, "KEY-AUTHORIZATION").replace(attempt.token, "TOKEN")
 
 
 def _decide(

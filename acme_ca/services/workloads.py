@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,8 +26,8 @@ from acme_ca.models.external_key import ExternalKey
 from acme_ca.models.owner import OWNERS, claim_evidence, free, free_instance, speaks_for
 from acme_ca.policy.grants import Grant
 from acme_ca.policy.workloads import WorkloadPolicy
-from acme_ca.problems import Contended, Malformed, NotFound, Problem, ServiceUnavailable
-from acme_ca.services import audit
+from acme_ca.problems import Contended, Malformed, NotFound
+from acme_ca.services import audit, refusals
 from acme_ca.workload import Expected, Proof, Workload, refusal
 
 MAC_KEY_SIZE = 32  # bytes, for HS256
@@ -75,18 +76,14 @@ def exchange(ca: Authority, environment: Environment, wish: Wish, url: str) -> E
         raise Malformed("without an external account key (eab: false) an account_jkt is needed to bind to")
     now = clock.now()
     workload = environment.identify(wish.proof, Expected(environment.audience, url, wish.key_authorization), now)
-    try:
+    with _told(ca, environment, workload, wish):  # of what was proved: what is no proof at all would fill the audit
         grant = environment.workloads.grant(workload)
         if grant.binding_ttl == 0:
             raise refusal("no_policy", f"rule {grant.rule} is for the challenge alone: it has a binding_ttl of 0")
-        return _bind(ca, environment, wish, workload, grant, now)
-    except AlreadyThereError as error:  # the same token was shown at the same moment
-        raise Contended from error
-    except ServiceUnavailable:
-        raise
-    except Problem as problem:  # of a workload that was proved: what is no proof at all would fill the audit
-        _audit_refusal(ca, environment, workload, wish, problem)
-        raise
+        try:
+            return _bind(ca, environment, wish, workload, grant, now)
+        except AlreadyThereError as error:  # the same token was shown at the same moment
+            raise Contended from error
 
 
 def admit(
@@ -269,19 +266,18 @@ def _bind(
     )
 
 
-def _audit_refusal(ca: Authority, environment: Environment, workload: Workload, wish: Wish, problem: Problem) -> None:
-    with ca.database.write() as connection:
-        audit.record(
-            connection,
-            environment.name,
-            "workload.refused",
-            workload.subject,
-            provider=workload.provider,
-            instance=workload.instance,
-            account_jkt=wish.account_jkt,
-            evidence=wish.proof.sha256.hex(),
-            error=problem.document(),
-        )
+def _told(ca: Authority, environment: Environment, workload: Workload, wish: Wish) -> AbstractContextManager[None]:
+    return refusals.told(
+        ca,
+        environment.name,
+        refusals.of_workload(workload.provider, workload.subject),
+        "workload.refused",
+        workload.subject,
+        provider=workload.provider,
+        instance=workload.instance,
+        account_jkt=wish.account_jkt,
+        evidence=wish.proof.sha256.hex(),
+    )
 
 
 def _new_kid() -> str:

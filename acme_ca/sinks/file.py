@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
+import stat
+import time
 from collections.abc import Sequence
 from typing import Literal
 
 from acme_ca.paths import AnchoredPath
 from acme_ca.sinks.base import DeliveryFailedError, SealedEvent, Sink
 from acme_ca.sinks.formats import FORMATS, FormatName
+
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+TIMEOUT = 25.0  # seconds for what is no regular file, which may take nothing
 
 
 class File(Sink):
@@ -25,15 +32,36 @@ class File(Sink):
         render = FORMATS[self.format]
         lines = "".join(f"{render(event)}\n" for event in events).encode()
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-            with open(descriptor, "ab") as file:  # noqa: PTH123 - pathlib cannot open a descriptor
-                if _is_torn(descriptor):
-                    file.write(b"\n")  # the events of a torn line come again, whole
-                file.write(lines)
-                file.flush()
-                os.fsync(descriptor)
+            descriptor = os.open(self.path, FLAGS, 0o640)
+            try:
+                torn = b"\n" if _is_torn(descriptor) else b""  # the events of a torn line come again, whole
+                _write(descriptor, torn + lines)
+                _sync(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            raise DeliveryFailedError(f"{self.path}: {error.strerror}") from error
+            raise DeliveryFailedError(f"{self.path}: {error.strerror or 'it took too long'}") from error
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write everything; a pipe whose reader does not read ends it with TimeoutError."""
+    deadline, rest = time.monotonic() + TIMEOUT, memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([], [descriptor], [], left)[1]:
+                raise TimeoutError from None
+
+
+def _sync(descriptor: int) -> None:
+    """Let what was written reach the disk; what is no file, as a pipe or a terminal, has none."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL or stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise
 
 
 def _is_torn(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from tests.support import rows
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.ca import RunningCa
 from tests.support.issue import authorize, issue
+from tests.support.server import eventually
 from tests.support.web import WebServer
 
 NAME = "a.test.localhost"
@@ -105,3 +106,19 @@ def test_a_ca_that_fails_closed_answers_503(make_ca: MakeCa) -> None:
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "30"
     assert "audit trail" in body_of(answer)["detail"]
+
+
+def test_tokens_are_in_no_event(client: AcmeClient, website: WebServer, ca: RunningCa) -> None:
+    issue(client, website, [NAME])
+    _, order = client.order(["b.test.localhost"])
+    challenge = client.challenge(order["authorizations"][0])
+    website.token(challenge["token"], "something else")
+    client.ok(challenge["url"], {})
+    eventually(lambda: len(events(ca, "authorization.invalid")) == 1, "decided")
+    told = [*events(ca, "authorization.valid"), *events(ca, "authorization.invalid")]
+    assert len(told) == 2
+    tokens = [row[0] for row in rows.select(ca.authority.database, "SELECT token FROM authorizations")]
+    assert len(tokens) == 2
+    for event in told:
+        assert "/.well-known/acme-challenge/TOKEN" in json.dumps(event[3])
+        assert not [token for token in tokens if token in json.dumps(event[3])]

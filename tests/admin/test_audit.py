@@ -10,6 +10,8 @@ import pytest
 from acme_ca import clock
 from acme_ca.services import audit, audit_seal
 from tests.admin.conftest import Api
+from tests.support.rows import select
+from tests.support.trail import run, tampering
 
 ACCOUNT = "0" * 25 + "a"
 SERIAL = "0" * 33 + "7"
@@ -59,6 +61,17 @@ def test_events_are_found_by_each_condition(seqs: Any) -> None:  # noqa: ANN401 
     earlier, later = (clock.rfc3339(clock.now() + timedelta(hours=hours)) for hours in (-1, 1))
     assert len(seqs(f"since={earlier}&until={later}")) == 9
     assert seqs(f"since={later}") == seqs(f"until={earlier}") == []
+
+
+def test_a_clock_that_stepped_back_hides_nothing(api: Api, seqs: Any) -> None:  # noqa: ANN401 - a function
+    ids = [row[0] for row in select(api.ca.database, "SELECT id FROM audit_events ORDER BY id")]
+    for number, hours in ((1, 4), (4, 3)):
+        with tampering(api.ca.database) as connection:
+            at = (clock.now() + timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M:%S.%f")
+            run(connection, "UPDATE audit_events SET at = :at WHERE id = :id", at=at, id=ids[number])
+    moment = clock.rfc3339(clock.now() + timedelta(hours=2))
+    assert seqs(f"since={moment}") == [4, 1]
+    assert seqs(f"until={moment}") == [8, 7, 6, 5, 3, 2, 0]
 
 
 def test_pages_follow_each_other(api: Api, seqs: Any) -> None:  # noqa: ANN401 - a function

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from acme_ca import config
 from acme_ca.cli import cli
-from acme_ca.services import audit_seal
+from acme_ca.services import audit, audit_seal
 from tests.support import web
 from tests.support.acme_client import AcmeClient, certificates, make_csr
 from tests.support.ca import RunningCa, make_ca_files, start_ca, with_environment
@@ -106,3 +106,31 @@ def test_what_nobody_knows_is_refused_with_what_is_expected(explain: Run, what: 
     result = explain(what)
     assert result.exit_code == 1
     assert "knows nothing" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["fd00::1", "db", "cafe", "10.0.0.1", "dead.beef"])
+def test_a_name_is_not_taken_for_a_serial(ca: RunningCa, explain: Run, name: str) -> None:
+    with ca.authority.database.write() as connection:
+        audit.record(connection, "test", "order.refused", "a" * 26, names=[f"dns:{name}"], error={"detail": "no"})
+    assert f"names: dns:{name}" in explain(name).output
+
+
+def test_a_serial_is_read_as_tools_print_it(ca: RunningCa, explain: Run) -> None:
+    serial = "00" + "ab" * 16
+    with ca.authority.database.write() as connection:
+        audit.record(connection, "test", "certificate.revoked", "c", serial=serial, names=[])
+    for form in (serial, serial.upper(), serial[2:], ":".join(["AB"] * 16)):
+        assert "certificate.revoked c" in explain(form).output, form
+
+
+def test_what_a_client_made_up_does_not_reach_the_terminal_as_it_is(ca: RunningCa, path: Path, explain: Run) -> None:
+    client = ca.client().register()
+    profile = "\x1b[2J\x9b" + "x" * 5000
+    client.refused(client.url("newOrder"), {"identifiers": [{"type": "dns", "value": NAME}], "profile": profile})
+    told = explain(NAME).output
+    searched = CliRunner().invoke(cli, ["audit", "search", "--config", str(path), "--event", "order.refused"]).output
+    for output in (told, searched):
+        assert "order.refused" in output
+        assert "\\u001b[2J" in output
+        assert output.replace("\n", "").isprintable()
+        assert output.count("x" * 900) == 1, "and only so much of it"

@@ -184,6 +184,13 @@ def test_the_second_run_changes_nothing(init: Init, folder: Path) -> None:
     assert any("--domain, --http-port had no effect" in warning for warning in second["warnings"])
 
 
+def test_a_database_that_is_open_to_others_is_closed(init: Init, folder: Path) -> None:
+    assert init().exit_code == 0
+    (folder / "acme-ca.db").chmod(0o664)
+    assert init().exit_code == 0
+    assert (folder / "acme-ca.db").stat().st_mode & 0o777 == 0o640
+
+
 def test_an_environment_added_to_the_file_is_made(init: Init, folder: Path) -> None:
     made(init("--json", "--environment", "prod"))
     before = contents(folder)

@@ -17,13 +17,15 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from acme_ca.challenges.network import Network
 from acme_ca.cli import cli
 from acme_ca.config import Config, load
 from acme_ca.doctor import CHECKS, CODES, Check, Finding, Host, examine, keeping, network, serving
 from acme_ca.pki.profile import BUILTIN
+from acme_ca.secret import Secret
+from acme_ca.sinks.webhook import Webhook
 from acme_ca.workload.jwks import Url
 from acme_ca.workload.oidc import Oidc
 from tests.support import dns, https_api, issue, web
@@ -111,15 +113,15 @@ def test_what_is_wrong_is_told_and_the_exit_code_is_1(tmp_path: Path) -> None:
 
 def test_checks_are_bounded_and_do_not_end_the_others(config: Config) -> None:
     def slow(_: Host) -> Iterator[Finding]:
+        yield Finding("DBS004", "", "", "")
         time.sleep(30)
-        yield from ()
 
     def broken(_: Host) -> Iterator[Finding]:
         yield Finding("DBS004", "", "", "")
         raise KeyError("a mistake of ours")
 
-    assert [found.code for found in examine(Check("slow", slow), host(config), 0.05)] == ["CHK001"]
-    assert [found.code for found in examine(Check("broken", broken), host(config), 30)] == ["CHK002"]
+    assert [found.code for found in examine(Check("slow", slow), host(config), 0.5)] == ["DBS004", "CHK001"]
+    assert [found.code for found in examine(Check("broken", broken), host(config), 30)] == ["DBS004", "CHK002"]
 
 
 def with_network(config: Config, **changes: Any) -> Config:  # noqa: ANN401 - settings of any kind
@@ -212,6 +214,45 @@ def test_keys_have_to_fit_and_issuers_to_live(config: Config) -> None:
     assert codes(keeping.issuers(host(config, now=ends))) == {"ISS001", "ISS002"}
     issuer.key.path.write_bytes(config.service.issuer.key.path.read_bytes())
     assert codes(keeping.issuers(host(config))) == {"KEY001"}
+
+
+def test_keys_of_the_audit_trail_and_of_operators_have_to_fit(config: Config) -> None:
+    assert config.audit.key is not None
+    assert config.listener.admin is not None
+    public = config.audit_public_key
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    kept = public.read_bytes()
+    public.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (found,) = keeping.issuers(host(config))
+    assert (found.code, found.place) == ("KEY001", "audit.key")
+    public.write_bytes(kept)
+    config.listener.admin.issuer.key.path.write_bytes(config.audit.key.path.read_bytes())
+    (found,) = keeping.issuers(host(config))
+    assert (found.code, found.place) == ("KEY001", "listener.admin.issuer")
+
+
+def test_secrets_of_sinks_and_the_database_are_nobody_elses(config: Config, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(0o644)
+    sink = Webhook(name="siem", url="https://siem.example", token=Secret("file", str(token)))
+    config = config.model_copy(update={"audit": config.audit.model_copy(update={"sink": (sink,)})})
+    path = Path(config.database.url.partition("///")[2])
+    path.chmod(0o644)
+    assert config.audit.key is not None
+    config.audit.key.path.chmod(0o644)
+    found = {finding.place for finding in keeping.modes(host(config)) if finding.code == "KEY002"}
+    assert found == {str(token), str(path), str(config.audit.key.path)}
+
+
+def test_a_database_that_is_not_there_is_not_made(config: Config) -> None:
+    path = Path(config.database.url.partition("///")[2])
+    for file in path.parent.glob("*.db*"):
+        file.unlink()
+    before = set(path.parent.iterdir())
+    assert codes(keeping.issued(host(config))) == set()
+    assert codes(keeping.database(host(config))) == {"DBS001"}
+    assert set(path.parent.iterdir()) == before
 
 
 def test_policy_stays_within_the_constraints_of_issuers(config: Config) -> None:

@@ -13,14 +13,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from acme_ca.db import AlreadyThereError, Database
 from acme_ca.models.audit_chain import GENESIS, chain_end, link
-from acme_ca.services import audit, audit_seal
+from acme_ca.services import audit, audit_checkpoints, audit_seal, audit_verify
 from tests.support.rows import change, select
-from tests.support.trail import add, found, seal, sign, tampering, trail, verify
+from tests.support.trail import KEY, add, found, run, seal, sign, tampering, trail, verify
 
 EVENTS = 10
 
@@ -116,6 +116,8 @@ TAMPERED = {
         [(9, "truncated")],
     ),
     "end": (["UPDATE audit_chain_ends SET hash = :zeros"], [(10, "end")]),
+    "end that lags behind": (["UPDATE audit_chain_ends SET seq = 8"], [(10, "end")]),
+    "end of sealed events": (["UPDATE audit_chain_ends SET last_id = :four"], [(10, "end")]),
     "signed time": (["UPDATE audit_checkpoints SET signed_at = '2020-01-01 00:00:00.000000'"], [(10, "signature")]),
     "signed hash": (["UPDATE audit_checkpoints SET hash = :zeros"], [(10, "signature")]),
     "signing key": (["UPDATE audit_checkpoints SET key_id = 'another'"], [(10, "signature")]),
@@ -130,11 +132,6 @@ def test_tampering_is_found_at_its_place(database: Database, name: str) -> None:
         for statement in statements:
             run(connection, statement, four=ids[3], five=ids[4], eight=ids[7], zeros=bytes(32))
     assert found(database) == expected
-
-
-def run(connection: Connection, statement: str, **values: object) -> None:
-    used = {name: value for name, value in values.items() if f":{name}" in statement}
-    assert connection.execute(text(statement), used).rowcount > 0, statement
 
 
 def forge(database: Database, kept: int) -> None:
@@ -158,13 +155,13 @@ def test_whole_chain_made_anew_is_found_by_its_checkpoint(database: Database) ->
 
 def test_chain_that_was_cut_off_with_its_checkpoints_is_found_by_one_that_was_exported(database: Database) -> None:
     with database.read() as connection:
-        kept = audit_seal.last_checkpoint(connection)
+        kept = audit_checkpoints.last_checkpoint(connection, audit_checkpoints.key_id_of(KEY), EVENTS)
     assert kept is not None
     with tampering(database) as connection:
         run(connection, "DELETE FROM audit_checkpoints")
     forge(database, 5)
     assert found(database) == []
-    kept = audit_seal.from_document(json.dumps(audit_seal.document(kept)))
+    kept = audit_checkpoints.from_document(json.dumps(audit_checkpoints.document(kept)))
     assert found(database, kept) == [(EVENTS, "truncated")]
 
 
@@ -173,6 +170,25 @@ def test_checkpoint_of_another_key_is_forged(database: Database) -> None:
     seal(database)
     sign(database, ec.generate_private_key(ec.SECP256R1()))
     assert found(database) == [(EVENTS + 1, "signature")]
+
+
+def test_trail_made_anew_with_all_that_speaks_of_it_lacks_its_signatures(database: Database) -> None:
+    """Nobody but who has the key can sign; how long the worker waits with it is known."""
+    often, seldom = audit_verify.Rhythm(10, 3600), audit_verify.Rhythm(10, 30 * 86_400)
+
+    def unsigned(rhythm: audit_verify.Rhythm) -> list[int]:
+        verdict = audit_verify.verify(database, [KEY.public_key()], rhythm=rhythm)
+        return [finding.seq for finding in verdict.findings if finding.kind == "unsigned"]
+
+    with tampering(database) as connection:
+        run(connection, "UPDATE audit_events SET at = '2026-01-01 00:00:00.000000' WHERE subject < 'order-5'")
+        run(connection, "UPDATE audit_events SET at = '2026-01-09 00:00:00.000000' WHERE subject >= 'order-5'")
+        run(connection, "DELETE FROM audit_checkpoints")
+    forge(database, EVENTS)
+    assert unsigned(often) == [1]
+    assert unsigned(seldom) == []
+    sign(database)
+    assert unsigned(often) == []
 
 
 def test_chain_without_its_end_cannot_be_verified(database: Database) -> None:
@@ -213,6 +229,18 @@ def test_late_commit_is_sealed_at_the_end(postgres_url: str) -> None:
     assert select(database, "SELECT event_id FROM audit_seals ORDER BY seq") == [(2,), (3,), (1,)]
     assert verify(database).is_good
     database.dispose()
+
+
+def test_event_that_was_passed_by_is_sealed_in_the_end(database: Database) -> None:
+    """As after the recorded end was changed, or the sealer had given a gap up."""
+    add(database, 3, EVENTS + 1)
+    change(database, "UPDATE audit_chain_ends SET last_id = last_id + 3")
+    assert seal(database) == 0
+    assert [kind for _, kind in found(database)] == ["unsealed"] * 3
+    assert audit_seal.seal_forgotten(database, 0) == 0
+    assert verify(database).is_good
+    assert seqs(database) == list(range(1, EVENTS + 4))
+    assert audit_seal.seal_forgotten(database, 0) == 0
 
 
 def test_rolled_back_event_holds_nothing_up(postgres_url: str) -> None:
@@ -274,7 +302,7 @@ def test_whatever_is_recorded_is_one_event_of_eight_lines(
         audit.record(connection, "test", "order.created", subject, by=actor, value=value, names=[subject, value])
     with database.read() as connection:
         form = audit_seal._found(connection, chain_end(connection), 1)[0][1]
-    assert form.count("\n") == 7
+    assert form.count(b"\n") == 7
     assert seal(database) == 1
     assert verify(database).is_good
 
@@ -286,7 +314,7 @@ def test_no_other_order_of_events_has_the_same_hash(events: list[str], data: st.
     def chain(forms: list[str]) -> bytes:
         end = GENESIS
         for form in forms:
-            end = link(end, form)
+            end = link(end, form.encode())
         return end
 
     assert chain(events) != chain(other)

@@ -13,11 +13,11 @@ from acme_ca.db import Database
 from acme_ca.migrations.upgrade import upgrade
 from acme_ca.models import base
 from acme_ca.models.audit_chain import Checkpoint, chain_end
-from acme_ca.services import audit, audit_seal, audit_verify
+from acme_ca.services import audit, audit_checkpoints, audit_seal, audit_verify
 from acme_ca.services.audit_verify import Verdict
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-TABLES = ("audit_events", "audit_seals", "audit_checkpoints")
+TABLES = ("audit_events", "audit_seals", "audit_checkpoints", "audit_terms")
 
 
 def trail(url: str, events: int = 0) -> Database:
@@ -49,7 +49,7 @@ def seal(database: Database) -> int:
 def sign(database: Database, key: ec.EllipticCurvePrivateKey = KEY) -> None:
     """Sign a checkpoint of the chain as it is."""
     with database.write() as connection:
-        base.insert(connection, audit_seal.signed(chain_end(connection), key, clock.now()))
+        base.insert(connection, audit_checkpoints.signed(chain_end(connection), key, clock.now()))
 
 
 def verify(database: Database, *kept: Checkpoint) -> Verdict:
@@ -82,3 +82,9 @@ def tampering(database: Database) -> Iterator[Connection]:
         if is_postgresql:
             for table in TABLES:
                 connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
+
+
+def run(connection: Connection, statement: str, **values: object) -> None:
+    """Execute a statement that has to change something, with those of the values that it names."""
+    used = {name: value for name, value in values.items() if f":{name}" in statement}
+    assert connection.execute(text(statement), used).rowcount > 0, statement

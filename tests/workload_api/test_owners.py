@@ -17,7 +17,7 @@ from acme_ca.models import base
 from acme_ca.models.account import Signer as Acting
 from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.models.owner import Owner, Thing
-from acme_ca.services import accounts, workloads
+from acme_ca.services import accounts, refusals, workloads
 from tests.acme.conftest import MakeCa
 from tests.support import issuers
 from tests.support.acme_client import AcmeClient, body_of
@@ -208,6 +208,20 @@ def test_every_fact_leaves_an_event(ca: RunningCa, cluster: TokenIssuer) -> None
     assert [event["workload"] for event in events(ca, "workload.bound")] == ["system:serviceaccount:pay:api"]
     assert [event["identifier"] for event in events(ca, "authorization.valid")] == [f"dns:{NAME}"]
     assert [event["error"]["workloadError"] for event in events(ca, "workload.refused")] == ["evidence_replayed"]
+
+
+def test_a_workload_that_is_refused_again_and_again_does_not_fill_the_audit_trail(
+    make_ca: MakeCa, settings: dict[str, Any], cluster: TokenIssuer
+) -> None:
+    ca = make_ca(**settings | {"workload": rules(binding_ttl=0)})
+    for _ in range(refusals.TOLD + 3):
+        assert refused(ca, cluster.token(issuers.kubernetes(AUDIENCE))) == "no_policy"
+    assert len(events(ca, "workload.refused")) == refusals.TOLD
+    with ca.authority.database.write() as connection:
+        connection.execute(text("UPDATE refusal_counts SET hour = '2020-01-01 00:00:00.000000'"))
+    assert refusals.close_hours(ca.authority) == 1
+    (counted,) = events(ca, "workload.refusals_counted")
+    assert (counted["refused"], counted["told"]) == (refusals.TOLD + 3, refusals.TOLD)
 
 
 def test_an_admitted_key_ends_with_its_binding(ca: RunningCa) -> None:

@@ -26,7 +26,8 @@ INDEXES = (
 def upgrade() -> None:
     """Go to this revision."""
     op.add_column("audit_events", sa.Column("actor", sa.String(), nullable=False, server_default="system"))
-    op.execute("UPDATE audit_events SET actor = account_id WHERE account_id IS NOT NULL")
+    by = "details ->> 'by'" if _is_postgresql() else "json_extract(details, '$.by')"  # who it was, if not the account
+    op.execute(f"UPDATE audit_events SET actor = COALESCE({by}, account_id, 'system')")  # noqa: S608 - written above
     for name, columns, where in INDEXES:
         condition = sa.text(where) if where else None
         op.create_index(name, "audit_events", columns, sqlite_where=condition, postgresql_where=condition)

@@ -6,7 +6,7 @@ from cryptography import x509
 
 from acme_ca.models.base import UtcDateTime
 
-revision = "0011"
+revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
