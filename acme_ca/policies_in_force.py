@@ -24,7 +24,8 @@ from acme_ca.models.applied_policy import applied_policies
 from acme_ca.models.version import numbered
 from acme_ca.policy.document import Document
 from acme_ca.policy.engine import Policy
-from acme_ca.policy.verdicts import Petition, differences
+from acme_ca.policy.petitions import Petition, Terms
+from acme_ca.policy.verdicts import differences
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.shadow_notes import Noter
 
@@ -43,17 +44,17 @@ class Shadow:
     policy: Policy
     noter: Noter
 
-    def watch(self, present: Policy, petition: Petition) -> None:
+    def watch(self, present: Policy, terms: Terms, petition: Petition) -> None:
         """Note what this policy would have decided otherwise."""
         try:
-            self._compare(present, petition)
+            self._compare(present, terms, petition)
         except Exception:
             metrics.SHADOW_ERRORS.labels(self.environment).inc()
             log.exception("policy.shadow_failed", environment=self.environment, version=self.number)
 
-    def _compare(self, present: Policy, petition: Petition) -> None:
+    def _compare(self, present: Policy, terms: Terms, petition: Petition) -> None:
         account_id = petition.applicant.account_id
-        for found in differences(present, self.policy, petition):
+        for found in differences(present, self.policy, terms, petition):
             metrics.SHADOW_DIFFERENCES.labels(self.environment, found.outcome).inc()
             if self.noter.add(self.environment, self.number, found, account_id):
                 log.info(

@@ -82,7 +82,6 @@ def _try(asked: Asked, environment: Environment, document: Document) -> Answered
     """Judge what was ordered lately by the document, and change nothing."""
     policies.check(document, environment.settings, environment.issuers)
     present = policies.in_force(asked.ca.database, environment.name, environment.settings)
-    workloads = environment.workloads
     found = replays.replay(
         asked.ca.database,
         environment.name,
@@ -91,8 +90,7 @@ def _try(asked: Asked, environment: Environment, document: Document) -> Answered
             policy_of(environment.name, environment.settings, document),
         ),
         asked.query.hours,
-        default_profile=environment.settings.default_profile,
-        provable=(lambda _name: False) if workloads is None else workloads.provable,
+        terms=environment.terms,
     )
     view = AppliedView(
         changed=present.document != document,

@@ -68,6 +68,13 @@ class Order(Owned):
         """The identifiers ordered."""
         return tuple(Identifier(body["type"], body["value"]) for body in self.identifiers)
 
+    @property
+    def wanted_lifetime(self) -> int | None:
+        """The lifetime in seconds that the client asked for, if it did."""
+        if self.not_after is None:
+            return None
+        return round((self.not_after - (self.not_before or self.created_at)).total_seconds())
+
     def status_at(self, now: datetime, authorizations: Iterable[Authorization]) -> str:
         """Return the status on the wire. §7.1.6.
 

@@ -9,6 +9,7 @@ from acme_ca.authority import Authority, Environment
 from acme_ca.models import base
 from acme_ca.models.account import Signer, acting_account, owned
 from acme_ca.models.authorization import Authorization, reusable
+from acme_ca.policy.petitions import Petition, decide
 from acme_ca.problems import Malformed
 from acme_ca.services import audit
 
@@ -25,12 +26,10 @@ def create(
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
         binding, grant = (None, None) if bound is None else (bound.binding, bound.grant)
-        applicant = environment.applicant(account, binding, grant)
-        if bound is not None and bound.covered((name,)):
-            environment.policy.require_undenied(applicant, (name,), (name,))
-            decision = environment.policy.decide_for_workload(bound.grant, (name,))
-        else:  # what a workload proves is good for the order it is proved for: it cannot be done ahead
-            decision = environment.policy.decide(applicant, (name,))
+        covered = frozenset(() if bound is None else bound.covered((name,)))
+        # What a workload proves is good for the order that it is proved for: it cannot be done ahead.
+        petition = Petition(environment.applicant(account, binding, grant), (name,), covered, grant, may_prove=False)
+        decision = decide(environment.policy, environment.terms, petition)
         held = reusable(connection, account.id, decision.challenges, now) if environment.reuses else {}
         if name in held:
             return held[name], False
@@ -43,7 +42,7 @@ def create(
             created_at=now,
             expires_at=now + timedelta(seconds=environment.settings.pending_lifetime),
         )
-        if bound is not None and bound.covered((name,)):
+        if bound is not None and covered:
             authorization.prove_by(bound.binding, now)
         base.insert(connection, authorization)
         if authorization.binding_id is not None:

@@ -18,7 +18,8 @@ from acme_ca.models.certificate import by_serial
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
-from acme_ca.policy.engine import Applicant, Decision
+from acme_ca.policy.engine import Decision
+from acme_ca.policy.petitions import Petition
 from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
 from acme_ca.services import audit, audit_lag, pauses, rate_limits, refusals
 from acme_ca.workload import WORKLOAD_CHALLENGE
@@ -109,15 +110,21 @@ def _decided(
 ) -> tuple[Decision, str]:
     """Return what the order may have, and its profile; raises when it, or the validity asked for, is not to be had."""
     binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
-    applicant = environment.applicant(account, binding, grant, profile=wish.profile)
-    decision = (
-        environment.decide(applicant, names, grant, covered)
-        if refused is None
-        else _without_workload(environment, applicant, names, refused)
+    petition = Petition(
+        applicant=environment.applicant(account, binding, grant, profile=wish.profile),
+        names=tuple(names),
+        covered=frozenset(covered),
+        grant=grant,
+        requested=wish.profile,
+        may_prove=refused is None,
     )
-    carries_uri = any(name.type == "uri" for name in names)
-    profile = environment.profile_for(decision, grant, wish.profile, carries_uri=carries_uri)
-    decision = environment.decide_again(decision, applicant, names, grant, covered, profile)
+    try:
+        entitlement = environment.entitle(petition)
+    except RejectedIdentifier:
+        if refused is not None:  # it takes the workload that the account no longer has
+            raise refused from None
+        raise
+    decision, profile = entitlement.decision, entitlement.profile
     validity(environment.profiles[profile], now, decision.max_lifetime, wish.not_before, wish.not_after)
     return decision, profile
 
@@ -208,16 +215,6 @@ def _bound(
         raise
     except Problem as refused:
         return None, refused
-
-
-def _without_workload(
-    environment: Environment, applicant: Applicant, names: Sequence[Identifier], refused: Problem
-) -> Decision:
-    """Return what the rules alone allow; raises what refused the workload where it takes one."""
-    try:
-        return environment.policy.decide(applicant, names)
-    except RejectedIdentifier:
-        raise refused from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,7 @@ def replay(ca: RunningCa, *rules: Rule, hours: float = 1) -> Replay:
         "test",
         (environment.policy, other),
         hours,
-        default_profile=environment.settings.default_profile,
-        provable=lambda _name: False,
+        terms=environment.terms,
     )
 
 
