@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from acme_ca.identifiers import Identifier
+from acme_ca.policy.claims import without_doubts
 
 VARIABLES: Mapping[str, str] = {
     "account": "the account's id",
@@ -125,7 +126,7 @@ class Facts:
                     "profile": applicant.profile,
                     "key_type": applicant.key_type,
                     "workload": applicant.workload_rule or "",
-                    "claims": dict(applicant.claims),
+                    "claims": without_doubts(applicant.claims),
                 }
             )
         if identifier is not None:

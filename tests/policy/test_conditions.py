@@ -53,6 +53,26 @@ def test_an_expression_without_an_answer_refuses_with_the_reason(source: str, re
         policy(*rules).decide(SOMEBODY, (NAME,))
 
 
+@pytest.mark.parametrize(("verified", "holds"), [(True, True), (False, False), ("true", False), (None, False)])
+@pytest.mark.parametrize("path", ["email", "user.email"])
+def test_an_email_that_nobody_verified_is_not_seen(path: str, verified: object, holds: bool) -> None:  # noqa: FBT001 - a table's column
+    claims = {"email": "a@corp.example", **({} if verified is None else {"email_verified": verified})}
+    facts = Facts(Applicant("7", None, "deploy", {**claims, "user": claims}), (NAME,))
+    assert Condition(f"claims.{path} == 'a@corp.example'").holds(facts, NAME) is holds
+
+
+@pytest.mark.parametrize(("length", "holds"), [(500, True), (501, False)])
+def test_a_list_of_too_many_elements_is_not_seen(length: int, holds: bool) -> None:  # noqa: FBT001 - a table's column
+    """An expression may look at all of them for each of them."""
+    facts = Facts(Applicant("7", None, "deploy", {"groups": [str(number) for number in range(length)]}), (NAME,))
+    each_with_each = Condition("claims.groups.all(g, !((g + 'x') in claims.groups))")
+    if holds:
+        assert each_with_each.holds(facts, NAME)
+    else:
+        with pytest.raises(ConditionFailedError):
+            each_with_each.holds(facts, NAME)
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
