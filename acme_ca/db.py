@@ -23,7 +23,7 @@ from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-REVISION = "0008"  # of the tables: the newest in migrations/versions, which a test compares
+REVISION = "0010"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 _REHEARSING = ContextVar("rehearsing", default=False)
 SERIALIZATION_FAILURES = ("40001", "40P01")  # SQLSTATE: repeat the transaction

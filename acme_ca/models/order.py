@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Index, bindparam
+from sqlalchemy import Connection, Index, bindparam, select
 
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
@@ -145,6 +145,21 @@ ORDERS = table_of(Order, "orders")
 Index("ix_orders_account_id", ORDERS.c.account_id, ORDERS.c.id)
 partial_index("ix_orders_due", ORDERS.c.due_at, where=ORDERS.c.due_at.is_not(None))
 Index("ix_orders_expires_at", ORDERS.c.expires_at)
+partial_index("ix_orders_replaces", ORDERS.c.replaces, where=ORDERS.c.replaces.is_not(None))
+_REPLACING = Prepared(
+    select(ORDERS.c.id)
+    .where(
+        ORDERS.c.replaces == bindparam("replaces"),
+        ORDERS.c.status != OrderStatus.INVALID.value,
+        ORDERS.c.expires_at > bindparam("now"),
+    )
+    .limit(1)
+)
+
+
+def live_order_replacing(connection: Connection, replaces: str, now: datetime) -> bool:
+    """Whether there is an order that replaces a certificate, and may yet."""
+    return bool(_REPLACING.rows(connection, {"replaces": replaces, "now": now}))
 
 
 @cache
