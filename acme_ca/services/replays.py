@@ -15,7 +15,7 @@ from typing import Any
 from cryptography import x509
 from sqlalchemy import select
 
-from acme_ca import clock, public_keys
+from acme_ca import clock, identifiers, public_keys
 from acme_ca.db import Database
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
@@ -30,6 +30,7 @@ from acme_ca.policy.grants import Grant
 from acme_ca.policy.petitions import Petition, Terms
 from acme_ca.policy.verdicts import Difference, Outcome, differences
 from acme_ca.problems import Problem
+from acme_ca.services.orders import NAME_SHOWN
 
 BATCH = 500  # rows read at once
 MAX_ROWS = 200_000  # of each source
@@ -255,10 +256,18 @@ def _identifier(text: str) -> Identifier:
 
 
 def _names_of(details: Mapping[str, Any]) -> tuple[Identifier, ...]:
-    """Return the names of a refused order as its event tells them: texts like dns:a.example, or objects."""
+    """Return the names of a refused order as its event tells them: texts like dns:a.example, or objects.
+
+    They are as the client wrote them. An order with one that is none is refused whatever a policy says: no names then.
+    """
     found = details.get("identifiers") or details.get("names") or ()
     texts = [f"{one.get('type')}:{one.get('value')}" if isinstance(one, dict) else str(one) for one in found]
-    return tuple(_identifier(text) for text in texts if text.partition(":")[0] in {"dns", "ip", "uri"})
+    if any(len(text) >= NAME_SHOWN for text in texts):  # cut off there
+        return ()
+    try:
+        return identifiers.parse_many([(kind, value) for kind, _, value in (text.partition(":") for text in texts)])
+    except Problem:
+        return ()
 
 
 def _key_type(der: bytes) -> str:

@@ -119,6 +119,22 @@ def test_history_is_judged_again(ca: RunningCa, client: AcmeClient, website: Web
     assert replay(ca, *ca.authority.environments["test"].policy.rules).findings == []
 
 
+def test_refused_orders_are_judged_again_by_the_names_that_they_were_meant_for(
+    ca: RunningCa, client: AcmeClient
+) -> None:
+    for names in (
+        [("ip", "0.0.0.0"), ("ip", "x")],
+        [("dns", "Other.EXAMPLE")],
+        [("uri", "https://x")],
+        [("uri", f"spiffe://test.localhost/{'a' * 400}"), ("dns", "a.example")],
+        [("dns", "other.example"), ("dns", "a..b")],
+    ):
+        wanted = [{"type": kind, "value": value} for kind, value in names]
+        assert client.post(client.url("newOrder"), {"identifiers": wanted}).status_code in {400, 403}
+    found = replay(ca, Rule(name="all", dns=(".example",)))
+    assert (found.refused, found.allowed, [one.name for one in found.findings]) == (1, 1, ["dns:other.example"])
+
+
 def test_history_tells_of_keys_profiles_and_lifetimes(ca: RunningCa, client: AcmeClient, website: WebServer) -> None:
     issue(client, website, ["a.test.localhost"])
     (key,) = replay(ca, ALL.model_copy(update={"key_types": ("rsa-2048",)})).findings
