@@ -64,7 +64,7 @@ def _rollback(asked: Asked) -> Answered:
     body, environment = asked.body, asked.environment
     if asked.dry_run:
         old = policies.version(asked.ca.database, environment.name, body.number)
-        return _try(asked, environment, document_of(old.document))
+        return _try(asked, environment, policies.readable(old))
     done = policies.rollback(
         asked.ca.database,
         environment.name,
@@ -123,7 +123,7 @@ def _version(asked: Asked) -> PolicyView:
         Standing(
             environment=found.environment,
             number=found.number,
-            document=document_of(found.document),
+            document=policies.readable(found),
             created_at=found.created_at,
             created_by=found.created_by,
             comment=found.comment,
@@ -178,7 +178,7 @@ def _report(asked: Asked) -> ReportView:
     found = shadows.report(asked.ca.database, asked.environment.name, asked.query.after, asked.query.limit)
     return ReportView(
         number=found.version.number,
-        version=document_of(found.version.document).version,
+        version=policies.readable(found.version).version,
         running=found.running,
         created_at=found.version.created_at,
         created_by=found.version.created_by,
@@ -202,16 +202,19 @@ def _standing(standing: Standing) -> PolicyView:
         rules=standing.document.rules,
         created_at=standing.created_at,
         created_by=standing.created_by,
-        comment=standing.comment,
+        comment=standing.comment if standing.unreadable is None else standing.unreadable,
     )
 
 
 def _line(found: Version) -> VersionView:
-    document = document_of(found.document)
+    try:
+        document = document_of(found.document)
+    except ValueError:
+        document = None
     return VersionView(
         number=found.number,
-        version=document.version,
-        rules=len(document.rules),
+        version="unreadable" if document is None else document.version,
+        rules=len(found.document.get("rules", ())),
         created_at=found.created_at,
         created_by=found.created_by,
         comment=found.comment,
