@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from acme_ca import baton, metrics
 from acme_ca import config as configuration
-from acme_ca.config.policies import misfits_of
+from acme_ca.config.policies import CONDITION, misfits_of
 from acme_ca.db import Database
 from acme_ca.models.applied_policy import applied_policies
 from acme_ca.models.version import numbered
@@ -100,7 +100,7 @@ class PoliciesInForce:
 
     def require_usable(self) -> None:
         """Raise ValueError when one that was applied cannot be read, or does not fit the configuration."""
-        misfits = [text for name in self._config.environment for text in self._misfits(name)]
+        misfits = [text for name in self._config.environment for text in self._misfits(name, also_mistakes=False)]
         if found := [*self._unreadable.values(), *misfits]:
             raise ValueError("; ".join(found))
 
@@ -173,10 +173,12 @@ class PoliciesInForce:
             log.exception("policy.shadow_unusable", environment=name, number=number)
             return None
 
-    def _misfits(self, name: str) -> Iterator[str]:
+    def _misfits(self, name: str, *, also_mistakes: bool = True) -> Iterator[str]:
         found = self._found[name]
-        if found.number is not None:
-            for location, text in misfits_of(found.policy.rules, self._config.environment[name]):
+        if found.number is None:
+            return
+        for location, text in misfits_of(found.policy.rules, self._config.environment[name]):
+            if also_mistakes or location[-1] != CONDITION:
                 rule = found.policy.rules[int(location[0])].name
                 yield f"the applied policy of environment {name} (version {found.number}), rule {rule}: {text}"
 

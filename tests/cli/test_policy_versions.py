@@ -83,6 +83,7 @@ def test_json_is_the_same_document(run: Run, file: Path, tmp_path: Path) -> None
         ("deny = true", 'deny = "yes"', 5, "boolean"),
         ("deny = true", "deny = ", 5, "not TOML"),
         ('name = "all"', 'name = "all"\ncondition = "accounts == 1"', 10, "no variable 'accounts'"),
+        ('name = "all"', 'name = "all"\ncondition = "identifier.valu == \'x\'"', 10, "identifier has no 'valu'"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(

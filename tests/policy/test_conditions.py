@@ -91,6 +91,47 @@ def test_what_is_no_expression_or_costs_too_much_is_refused(source: str, reason:
         Condition(source)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        r"""r"\" == profile || identifiers.all(a, identifiers.all(b, a == b)) || profile == "x" """,
+        r"""br'\' == b'a' || identifiers.all(a, identifiers.all(b, a == b)) || profile == 'x'""",
+        r"""profile == r'\' || identifiers.all(a, identifiers.all(b, a == b)) || profile == r'\' """,
+        "identifiers.exists(a, identifiers.existsOne(b, a == b))",
+        "identifiers // .all(\n .all(a, identifiers // (\n .all(b, a == b))",
+        "profile == '\\\\' || identifiers.all(a, identifiers.all(b, a == b)) || profile == '\\\\'",
+    ],
+)
+def test_no_text_and_no_comment_hides_a_loop(source: str) -> None:
+    with pytest.raises(ValueError, match="inside another one"):
+        Condition(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "mistake"),
+    [
+        ("identifier.valu == 'x'", "identifier has no 'valu'; it has type, value, wildcard"),
+        ("profile == 'x' && identifiers.all(i, i.name != 'x')", "i has no 'name'"),
+        ("identifiers.all(i, i.value != 'x') && claims.teams.exists(i, i.name == 'x')", None),
+        ("identifier.value.matches('(')", "not a valid regex"),
+        ("profile == 'x' && identifier.value.matches('(')", "not a valid regex"),
+        (r'identifier.value.matches("^\\w{1,63}(\\.\\w{1,63}){1,3}$")', "not a valid regex"),
+        ("identifier.value.matches(claims.pattern)", "a regular expression in quotes"),
+        ("identifier.value.matches(r'^[a-z]+[.]example$')", None),
+        ("account", "neither true nor false"),
+        ("account < 1", "No such overload"),
+        ("claims.team == 'web'", None),
+        ("claims.level < 3", None),
+        ("{'web': true}[eab_label]", None),
+        ("identifiers[1].value == 'x'", None),
+        ("identifier.value.size() < 9 && size(identifier.value) < 9", None),
+    ],
+)
+def test_what_can_never_be_right_is_told_when_it_is_written(source: str, mistake: str | None) -> None:
+    found = Condition(source).mistake()
+    assert found is None if mistake is None else mistake in (found or "")
+
+
 def test_brackets_and_loops_in_texts_are_texts() -> None:
     assert Condition("account != 'x.all(y.all(((((((((((((((((((((((('").holds(Facts(SOMEBODY, ()), NAME)
 
