@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -178,6 +179,7 @@ class Authority:
         self._environments: Mapping[str, Environment] = {
             name: _environment(config, name, nonce_keys[name], self.policies) for name in config.environment
         }
+        self._renewing = threading.Lock()
         self.versions_kept = False  # whether what is in force here is among the numbered versions
         self._workers = ThreadPoolExecutor(config.worker.validations, thread_name_prefix="validate")
 
@@ -193,9 +195,10 @@ class Authority:
 
     def _look(self, *, now: bool) -> None:
         if self.policies.look(now=now):
-            self._environments = {
-                name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
-            }
+            with self._renewing:  # who comes last has the newest policies
+                self._environments = {
+                    name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
+                }
 
     @cached_property
     def audit_key(self) -> PrivateKey | None:

@@ -204,12 +204,13 @@ def _ledger_line(
 
 def _claim_again(ca: Authority, order_id: str) -> Claim | None:
     """Claim an order whose issuance died, under a new serial; None when there is nothing more to do."""
+    environments = ca.environments  # which may ask the database for the policies: not in the transaction
     with ca.database.write() as connection:
         now = clock.now()
         order = base.get(connection, Order, order_id, lock=True)
-        if order is None or order.due_at is None or order.due_at > now or order.environment not in ca.environments:
+        if order is None or order.due_at is None or order.due_at > now or order.environment not in environments:
             return None
-        csr_der, environment = order.csr or b"", ca.environments[order.environment]
+        csr_der, environment = order.csr or b"", environments[order.environment]
         _abandon_all(connection, order)
         order.release()
         base.update(connection, order)
