@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from acme_ca import metrics
 from acme_ca.authority import Authority
@@ -169,6 +170,23 @@ def test_the_shadow_sees_everything_and_changes_nothing(ca: RunningCa, client: A
     }
     rows.change(ca.authority.database, "UPDATE shadow_findings SET audit_due_at = :then", then=rows.LONG_AGO)
     assert shadows.tell(ca.authority) == 2
+
+
+def test_a_batch_of_findings_is_counted_once(ca: RunningCa, client: AcmeClient) -> None:
+    shadow(ca, Rule(name="no", deny=True))
+    client.order([f"n{number}.test.localhost" for number in range(20)])
+    counted: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        counted.extend([statement] if "count(*)" in statement else [])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        ca.authority.policies.noter.write()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len(counted) == 1
+    assert len(shadows.report(ca.authority.database, "test", None, 100).findings) == 20
 
 
 def test_an_error_of_the_shadow_changes_nothing(ca: RunningCa, client: AcmeClient, website: WebServer) -> None:
