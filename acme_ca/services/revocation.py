@@ -16,7 +16,7 @@ from acme_ca.models.account import Signer, acting_account
 from acme_ca.models.authorization import valid_authorizations
 from acme_ca.models.certificate import BlockedKey, Certificate, by_serial, serial_text
 from acme_ca.problems import BadPublicKey, BadRevocationReason, Contended, Malformed, NotFound, Unauthorized
-from acme_ca.services import audit, crls
+from acme_ca.services import audit, blocked_accounts, crls
 
 KEY_COMPROMISE = 1
 # RFC 5280 §5.3.1 without those that only a CA can state: cACompromise, certificateHold, removeFromCRL,
@@ -82,6 +82,7 @@ def record(
     ocsp_response.forget(connection, line.serial)
     if reason == KEY_COMPROMISE and base.get(connection, BlockedKey, line.key_sha256) is None:
         base.insert(connection, BlockedKey(key_sha256=line.key_sha256, serial=line.serial, blocked_at=now))
+        blocked_accounts.end(connection, line.key_sha256, now, by=by)
     audit.record(
         connection,
         line.environment,
