@@ -52,6 +52,12 @@ def test_a_shorter_life_is_seen_where_nobody_asks_for_a_certain_one() -> None:
     assert told(short, policy(ALL), petition(ONE)) == []
 
 
+def test_a_proof_that_another_policy_does_not_take_is_seen() -> None:
+    asked = Petition(SOMEBODY, (ONE,), proofs={ONE: "http-01"})
+    (found,) = differences(policy(ALL), policy(ALL.model_copy(update={"challenges": ("dns-01",)})), TERMS, asked)
+    assert (found.outcome, found.name, "was proved by http-01" in found.reason) == ("deny", "", True)
+
+
 def test_a_verdict_has_the_bounds_of_the_grant() -> None:
     asked = petition(ONE, TWO, covered=(ONE,), given=grant("one.example"))
     assert judge(policy(ALL), TERMS, asked).lifetime == 900
