@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,10 +26,10 @@ from acme_ca.models.environment import EnvironmentKey, raise_longest
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
 from acme_ca.policies_in_force import PoliciesInForce, Shadow
-from acme_ca.policy.engine import Applicant, Decision, Policy
-from acme_ca.policy.verdicts import Petition
+from acme_ca.policy.engine import Applicant, Policy
+from acme_ca.policy.petitions import Entitlement, Petition, Terms, entitle
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
-from acme_ca.problems import InvalidProfile, ServiceUnavailable
+from acme_ca.problems import ServiceUnavailable
 from acme_ca.processes import Processes
 from acme_ca.spent_nonces import SpentNonces, spent_nonces
 from acme_ca.workload import Expected, Proof, Provider, Workload, refusal
@@ -70,7 +71,9 @@ class Environment:
     def kept_claims(self, workload: Workload) -> dict[str, Any]:
         """Return the claims to be remembered of a workload: those that rules and the provider will look at again."""
         provider = self._provider(workload.provider)
-        needed = self.policy.claims if provider is None else self.policy.claims | provider.liveness_claims
+        needed = self.policy.claims if self.shadow is None else self.policy.claims | self.shadow.policy.claims
+        if provider is not None:
+            needed |= provider.liveness_claims
         return {} if self.workloads is None else self.workloads.subset(workload, needed)
 
     def grant(self, binding: Binding) -> Grant:
@@ -92,43 +95,22 @@ class Environment:
     def _provider(self, name: str) -> Provider | None:
         return next((provider for provider in self.providers if provider.name == name), None)
 
-    def decide(
-        self,
-        applicant: Applicant,
-        names: Sequence[Identifier],
-        grant: Grant | None = None,
-        covered: Collection[Identifier] = (),
-    ) -> Decision:
-        """Return what an order may have: the covered names by the workload's grant, the others by the rules.
+    @cached_property
+    def terms(self) -> Terms:
+        """What it offers whatever its rules say."""
+        return terms_of(self.settings, self.profiles, self.workloads)
 
-        An order of which no name is covered may have a workload's proof yet, for names that one could have. What a
-        rule denies, no grant gives. A policy in the shadow sees the same, and has no say.
-        """
+    @property
+    def looks_at_workloads(self) -> bool:
+        """Whether a policy, be it in force or in the shadow, looks at the workload that an account is bound to."""
+        shadow = self.shadow is not None and self.shadow.policy.is_about_workloads
+        return self.policy.is_about_workloads or shadow
+
+    def entitle(self, petition: Petition) -> Entitlement:
+        """Return what an order may have. A policy in the shadow sees the same, and has no say."""
         if self.shadow is not None:
-            provable = frozenset(covered) or frozenset(name for name in names if self._is_provable(name))
-            self.shadow.watch(self.policy, Petition(applicant, tuple(names), provable))
-        if grant is None or not covered:
-            return self.policy.decide(applicant, names, None if self.workloads is None else self.workloads.provable)
-        others = tuple(name for name in names if name not in covered)
-        self.policy.require_undenied(applicant, covered, names)
-        decision = self.policy.decide_for_workload(grant, tuple(covered))
-        return decision.together_with(self.policy.decide(applicant, others, order=names)) if others else decision
-
-    def decide_again(
-        self,
-        decision: Decision,
-        applicant: Applicant,
-        names: Sequence[Identifier],
-        grant: Grant | None,
-        covered: Collection[Identifier],
-        profile: str,
-    ) -> Decision:
-        """Return the decision for the profile that was chosen, where conditions may have seen another one."""
-        if not self.policy.has_conditions or profile == applicant.profile:
-            return decision
-        decision = self.decide(replace(applicant, profile=profile), names, grant, covered)
-        self.policy.check_profile(decision, profile)
-        return decision
+            self.shadow.watch(self.policy, self.terms, petition)
+        return entitle(self.policy, self.terms, petition)
 
     def applicant(
         self,
@@ -148,26 +130,6 @@ class Environment:
             profile=self.settings.default_profile if profile is None else profile,
             key_type=key_type,
         )
-
-    def _is_provable(self, name: Identifier) -> bool:
-        return self.workloads is not None and self.workloads.provable(name)
-
-    def profile_for(self, decision: Decision, grant: Grant | None, requested: str | None, *, carries_uri: bool) -> str:
-        """Return the profile of an order: the requested one, or the default one, unless its workload needs another.
-
-        Raises InvalidProfile when the decision does not allow it, or a SPIFFE ID is wanted that it cannot carry.
-        """
-        carrying = [name for name, profile in self.profiles.items() if profile.may_carry_uri]
-        name = self.settings.default_profile if requested is None else requested
-        if requested is None and (grant is not None or carries_uri):
-            preferred = (name, *((grant and grant.profiles) or ()), *self.profiles)
-            suitable = decision.profiles.intersection(carrying) if carries_uri else decision.profiles
-            name = next((profile for profile in preferred if profile in suitable), name)
-        self.policy.check_profile(decision, name)
-        if carries_uri and name not in carrying:
-            known = ", ".join(carrying) or "none of this environment"
-            raise InvalidProfile(f"profile {name} carries no SPIFFE ID; these do: {known}")
-        return name
 
     @property
     def reuses(self) -> bool:
@@ -218,6 +180,7 @@ class Authority:
         self._environments: Mapping[str, Environment] = {
             name: _environment(config, name, nonce_keys[name], self.policies) for name in config.environment
         }
+        self._renewing = threading.Lock()
         self.versions_kept = False  # whether what is in force here is among the numbered versions
         self._workers = ThreadPoolExecutor(config.worker.validations, thread_name_prefix="validate")
 
@@ -233,9 +196,10 @@ class Authority:
 
     def _look(self, *, now: bool) -> None:
         if self.policies.look(now=now):
-            self._environments = {
-                name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
-            }
+            with self._renewing:  # who comes last has the newest policies
+                self._environments = {
+                    name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
+                }
 
     @cached_property
     def audit_key(self) -> PrivateKey | None:
@@ -325,6 +289,18 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes, poli
         workloads=workload_policy(name, settings) if settings.provider else None,
         policy_number=found.number,
         shadow=found.shadow,
+    )
+
+
+def terms_of(
+    settings: configuration.Environment, profiles: Mapping[str, Profile], workloads: WorkloadPolicy | None
+) -> Terms:
+    """Return what an environment offers whatever its rules say; `profiles` are all that are configured."""
+    return Terms(
+        default_profile=settings.default_profile,
+        lifetimes={name: profiles[name].lifetime for name in settings.profiles},
+        carrying=frozenset(name for name in settings.profiles if profiles[name].may_carry_uri),
+        provable=None if workloads is None else workloads.provable,
     )
 
 

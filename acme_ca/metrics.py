@@ -97,6 +97,13 @@ CERTIFICATES_REVOKED = Counter(
     ("environment", "reason"),
     registry=REGISTRY,
 )
+POLICY_UNUSABLE = Gauge(
+    "acme_ca_policy_unusable",
+    "Whether a process cannot read the policy that was applied last, and works with the one before.",
+    ("environment",),
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 REPLACEMENT_CERTIFICATES = Gauge(
     "acme_ca_replacement_certificates",
     "Certificates of mass replacements that are going on, by state: total, replaced, remaining (valid, not replaced).",

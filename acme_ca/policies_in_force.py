@@ -18,13 +18,14 @@ from sqlalchemy import Connection
 
 from acme_ca import baton, metrics
 from acme_ca import config as configuration
-from acme_ca.config.policies import misfits_of
+from acme_ca.config.policies import CONDITION, misfits_of
 from acme_ca.db import Database
 from acme_ca.models.applied_policy import applied_policies
 from acme_ca.models.version import numbered
 from acme_ca.policy.document import Document
 from acme_ca.policy.engine import Policy
-from acme_ca.policy.verdicts import Petition, differences
+from acme_ca.policy.petitions import Petition, Terms
+from acme_ca.policy.verdicts import differences
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.shadow_notes import Noter
 
@@ -43,17 +44,17 @@ class Shadow:
     policy: Policy
     noter: Noter
 
-    def watch(self, present: Policy, petition: Petition) -> None:
+    def watch(self, present: Policy, terms: Terms, petition: Petition) -> None:
         """Note what this policy would have decided otherwise."""
         try:
-            self._compare(present, petition)
+            self._compare(present, terms, petition)
         except Exception:
             metrics.SHADOW_ERRORS.labels(self.environment).inc()
             log.exception("policy.shadow_failed", environment=self.environment, version=self.number)
 
-    def _compare(self, present: Policy, petition: Petition) -> None:
+    def _compare(self, present: Policy, terms: Terms, petition: Petition) -> None:
         account_id = petition.applicant.account_id
-        for found in differences(present, self.policy, petition):
+        for found in differences(present, self.policy, terms, petition):
             metrics.SHADOW_DIFFERENCES.labels(self.environment, found.outcome).inc()
             if self.noter.add(self.environment, self.number, found, account_id):
                 log.info(
@@ -78,18 +79,29 @@ class InForce:
 
 
 class PoliciesInForce:
-    """The policies of all environments. Raises ValueError when one that was applied does not fit the configuration."""
+    """The policies of all environments.
+
+    An applied policy that cannot be read is not put in force: the one before stays, and where there is none, nobody
+    gets anything. What one names that this process does not have, it does not give.
+    """
 
     def __init__(self, database: Database, config: configuration.Config) -> None:
         self.noter = Noter(database)
         self._database = database
         self._config = config
         self._lock = threading.Lock()
+        self._found: dict[str, InForce] = {}
+        self._unreadable: dict[str, str] = {}
         with database.read() as connection:
             self._applied = applied_policies(connection)
-            self._found = self._read(connection, self._applied)
+            self._read(connection, self._applied)
         self._look_again = monotonic() + PACE
-        if found := [text for name in config.environment for text in self._misfits(name)]:
+        self._complain()
+
+    def require_usable(self) -> None:
+        """Raise ValueError when one that was applied cannot be read, or does not fit the configuration."""
+        misfits = [text for name in self._config.environment for text in self._misfits(name, also_mistakes=False)]
+        if found := [*self._unreadable.values(), *misfits]:
             raise ValueError("; ".join(found))
 
     def __getitem__(self, environment: str) -> InForce:
@@ -115,24 +127,34 @@ class PoliciesInForce:
                 applied = applied_policies(connection)
                 if applied == self._applied:
                     return False
-                self._found = self._read(connection, applied)
+                self._read(connection, applied)
         except ServiceUnavailable:
-            return False
-        except ValueError:
-            log.exception("policy.unusable", serving="the policy before")
             return False
         self._applied = applied
         for name, found in self._found.items():
             log.info("policy.in_force", environment=name, number=found.number, version=found.policy.version)
-            for text in self._misfits(name):
-                log.error("policy.misfit", reason=text)  # what it names and is not there, it does not give
+        self._complain()
         return True
 
-    def _read(self, connection: Connection, applied: Mapping[str, tuple[int | None, int | None]]) -> dict[str, InForce]:
-        return {
-            name: self._in_force(connection, name, *applied.get(name, (None, None)))
-            for name in self._config.environment
-        }
+    def _complain(self) -> None:
+        for name in self._config.environment:
+            metrics.POLICY_UNUSABLE.labels(name).set(name in self._unreadable)
+            if name in self._unreadable:
+                log.error("policy.unusable", environment=name, reason=self._unreadable[name])
+            for text in self._misfits(name):
+                log.error("policy.misfit", environment=name, reason=text)
+
+    def _read(self, connection: Connection, applied: Mapping[str, tuple[int | None, int | None]]) -> None:
+        """Find out what holds; one policy that cannot be read is in no other environment's way."""
+        found, unreadable = dict(self._found), dict[str, str]()
+        for name, settings in self._config.environment.items():
+            number, shadow = applied.get(name, (None, None))
+            try:
+                found[name] = self._in_force(connection, name, number, shadow)
+            except ValueError as error:
+                unreadable[name] = f"the applied policy of environment {name} (version {number}): {error}"
+                found.setdefault(name, InForce(policy_of(name, settings, Document(rules=())), number, None))
+        self._found, self._unreadable = found, unreadable
 
     def _in_force(self, connection: Connection, name: str, number: int | None, shadow: int | None) -> InForce:
         settings = self._config.environment[name]
@@ -151,10 +173,12 @@ class PoliciesInForce:
             log.exception("policy.shadow_unusable", environment=name, number=number)
             return None
 
-    def _misfits(self, name: str) -> Iterator[str]:
+    def _misfits(self, name: str, *, also_mistakes: bool = True) -> Iterator[str]:
         found = self._found[name]
-        if found.number is not None:
-            for location, text in misfits_of(found.policy.rules, self._config.environment[name]):
+        if found.number is None:
+            return
+        for location, text in misfits_of(found.policy.rules, self._config.environment[name]):
+            if also_mistakes or location[-1] != CONDITION:
                 rule = found.policy.rules[int(location[0])].name
                 yield f"the applied policy of environment {name} (version {found.number}), rule {rule}: {text}"
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 
 from acme_ca.acme.messages import AuthorizationUpdate, NewAuthz, ProofBody, WireModel
 from acme_ca.acme.signed import SignedRequest
@@ -22,9 +22,11 @@ WAIT = 0.3  # seconds that a challenge's answer may wait for its outcome
 
 
 def new_authz(asked: SignedRequest) -> Response:
-    """Authorize a name ahead of any order; a valid authorization is given again. §7.4.1."""
+    """Authorize a name ahead of any order; a valid or pending authorization is given again. §7.4.1."""
     body = asked.message(NewAuthz).identifier
-    found, created = authorizations.create(asked.ca, asked.environment, asked.account(), (body.type, body.value))
+    found, created = authorizations.create(
+        asked.ca, asked.environment, asked.account(), (body.type, body.value), request.remote_addr
+    )
     return _response(asked.environment, found, 201 if created else 200)
 
 

@@ -65,7 +65,7 @@ def _rollback(asked: Asked) -> Answered:
     body, environment = asked.body, asked.environment
     if asked.dry_run:
         old = policies.version(asked.ca.database, environment.name, body.number)
-        return _try(asked, environment, document_of(old.document))
+        return _try(asked, environment, policies.readable(old))
     done = policies.rollback(
         asked.ca.database,
         environment.name,
@@ -83,7 +83,6 @@ def _try(asked: Asked, environment: Environment, document: Document) -> Answered
     """Judge what was ordered lately by the document, and change nothing."""
     policies.check(document, environment.settings, environment.issuers)
     present = policies.in_force(asked.ca.database, environment.name, environment.settings)
-    workloads = environment.workloads
     found = replays.replay(
         asked.ca.database,
         environment.name,
@@ -92,8 +91,7 @@ def _try(asked: Asked, environment: Environment, document: Document) -> Answered
             policy_of(environment.name, environment.settings, document),
         ),
         asked.query.hours,
-        default_profile=environment.settings.default_profile,
-        provable=(lambda _name: False) if workloads is None else workloads.provable,
+        terms=environment.terms,
     )
     view = AppliedView(
         changed=present.document != document,
@@ -126,7 +124,7 @@ def _version(asked: Asked) -> PolicyView:
         Standing(
             environment=found.environment,
             number=found.number,
-            document=document_of(found.document),
+            document=policies.readable(found),
             created_at=found.created_at,
             created_by=found.created_by,
             comment=found.comment,
@@ -181,7 +179,7 @@ def _report(asked: Asked) -> ReportView:
     found = shadows.report(asked.ca.database, asked.environment.name, asked.query.after, asked.query.limit)
     return ReportView(
         number=found.version.number,
-        version=document_of(found.version.document).version,
+        version=policies.readable(found.version).version,
         running=found.running,
         created_at=found.version.created_at,
         created_by=found.version.created_by,
@@ -205,16 +203,19 @@ def _standing(standing: Standing) -> PolicyView:
         rules=standing.document.rules,
         created_at=standing.created_at,
         created_by=standing.created_by,
-        comment=standing.comment,
+        comment=standing.comment if standing.unreadable is None else standing.unreadable,
     )
 
 
 def _line(found: Version) -> VersionView:
-    document = document_of(found.document)
+    try:
+        document = document_of(found.document)
+    except ValueError:
+        document = None
     return VersionView(
         number=found.number,
-        version=document.version,
-        rules=len(document.rules),
+        version="unreadable" if document is None else document.version,
+        rules=len(found.document.get("rules", ())),
         created_at=found.created_at,
         created_by=found.created_by,
         comment=found.comment,

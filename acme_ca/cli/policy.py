@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from acme_ca.authority import workload_policy
+from acme_ca.authority import terms_of, workload_policy
 from acme_ca.cli import policy_versions
 from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, load_or_refuse, print_json, refuse
 from acme_ca.cli.policy_cases import Case, CaseError, read_any, read_cases, try_out
@@ -23,6 +23,7 @@ from acme_ca.pki.profile import BUILTIN
 from acme_ca.policies_in_force import policy_of
 from acme_ca.policy.document import Document
 from acme_ca.policy.engine import Policy
+from acme_ca.policy.petitions import Terms
 from acme_ca.policy.rules import Rule
 from acme_ca.policy.shadowing import shadowed
 from acme_ca.policy.workloads import Grant, Outcome, WorkloadPolicy
@@ -106,13 +107,18 @@ def test(
     """
     if not (first or files):
         raise click.UsageError("no cases: expected --claims FILE, or FILES")
-    settings, rules = _policy_of(load_or_refuse(config_path, files=False), environment)
+    config = load_or_refuse(config_path, files=False)
+    settings, rules = _policy_of(config, environment)
+    terms = terms_of(settings, {**BUILTIN, **config.profile}, rules)
     try:
         own = policy_of(environment, settings, _document_of(document, settings))
         cases = [case for path in (*first, *files) for case in read_any(path)]
     except (ConfigError, CaseError) as error:
         refuse(str(error))
-    results = [_any_result(case, settings, rules, own) for case in cases]
+    results = [
+        _name_result(case, own, terms) if isinstance(case, NameCase) else _result(case, settings, rules)
+        for case in cases
+    ]
     failed = [result for result in results if result["differences"]]
     if as_json:
         print_json({"ok": not failed, "cases": results})
@@ -262,10 +268,8 @@ def _document_of(path: Path | None, settings: Environment) -> Document:
     return read_document(path)
 
 
-def _any_result(case: Case | NameCase, settings: Environment, rules: WorkloadPolicy, own: Policy) -> dict[str, Any]:
-    if isinstance(case, NameCase):
-        return {"case": case.name, "differences": list(case.differences(own, settings))}
-    return _result(case, settings, rules)
+def _name_result(case: NameCase, own: Policy, terms: Terms) -> dict[str, Any]:
+    return {"case": case.name, "differences": list(case.differences(own, terms))}
 
 
 def _result(case: Case, settings: Environment, rules: WorkloadPolicy) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from acme_ca import identifiers
-from acme_ca.config import Environment
 from acme_ca.policy.engine import Applicant, Policy
-from acme_ca.policy.verdicts import Petition, Verdict, judge
+from acme_ca.policy.petitions import Petition, Terms
+from acme_ca.policy.verdicts import Verdict, judge
 from acme_ca.problems import Problem
 
 
@@ -46,16 +46,17 @@ class NameCase(BaseModel):
     key_type: str = ""
     expect: NameExpectation
 
-    def differences(self, policy: Policy, settings: Environment) -> Iterator[str]:
+    def differences(self, policy: Policy, terms: Terms) -> Iterator[str]:
         """Yield what is not as expected."""
         try:
             names = identifiers.parse_many([(identifiers.type_of(name), name) for name in self.names])
         except Problem as problem:
             yield f"names: {problem.detail}"
             return
-        profile = self.profile or settings.default_profile
+        profile = self.profile or terms.default_profile
         who = Applicant(self.account, self.label, self.workload, self.claims, profile, self.key_type)
-        yield from self._compared(judge(policy, Petition(who, names)))
+        petition = Petition(who, names, requested=self.profile, may_prove=False)
+        yield from self._compared(judge(policy, terms, petition))
 
     def _compared(self, verdict: Verdict) -> Iterator[str]:
         reasons = [opinion.reason for opinion in verdict.names.values() if not opinion.allowed]

@@ -6,7 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from acme_ca.config.mistakes import Location
+from acme_ca.policy.conditions import condition
 from acme_ca.policy.rules import Rule
+
+CONDITION = "condition"
+"""Where a rule has its condition. One with a mistake refuses what it is asked about: it gives nothing away."""
 
 
 class Named(Protocol):
@@ -50,7 +54,7 @@ def misfits(rules: Sequence[Rule], offer: Mapping[str, Any]) -> Iterator[tuple[L
         if rule.name in seen:
             yield (number, "name"), f"there are two policy rules named {rule.name!r}"
         seen.add(rule.name)
-        for place, text in (*_outside_zones(rule, offer.get("zones")), *_not_offered(rule, offer)):
+        for place, text in (*_outside_zones(rule, offer.get("zones")), *_not_offered(rule, offer), *_mistaken(rule)):
             yield (number, *place), text
 
 
@@ -63,6 +67,12 @@ def _outside_zones(rule: Rule, zones: Sequence[str] | None) -> Iterator[tuple[Lo
             known = ", ".join(zones)
             reason = f"{pattern!r} is outside the zones of this environment ({known}): its issuers cannot sign there"
             yield ("dns", position), reason
+
+
+def _mistaken(rule: Rule) -> Iterator[tuple[Location, str]]:
+    text = None if rule.condition is None else condition(rule.condition).mistake()
+    if text is not None:
+        yield (CONDITION,), text
 
 
 def _not_offered(rule: Rule, offer: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:

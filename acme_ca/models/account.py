@@ -32,7 +32,8 @@ class AccountStatus(StrEnum):
 class Account(Record):
     """An account of one environment, found by its key's thumbprint (RFC 7638, base64url).
 
-    `note` is the operators'. With `paused`, orders look whether their names are (`models/pause.py`).
+    `note` is the operators'. With `paused`, orders look whether their names are (`models/pause.py`). `key_sha256` is of
+    the key's SubjectPublicKeyInfo, as that of a blocked key is; None for a key that would not be taken any more.
     """
 
     id: str = field(default_factory=new_id)
@@ -49,6 +50,7 @@ class Account(Record):
     ended_at: datetime | None = None
     note: str | None = None
     paused: bool = False
+    key_sha256: bytes | None = None
 
     def require_valid(self) -> None:
         """Raise AccountEnded unless the account may act. §7.3.6: a deactivated account can do nothing."""
@@ -99,6 +101,7 @@ Index("ix_accounts_newest", ACCOUNTS.c.environment, ACCOUNTS.c.id)
 partial_index("ix_accounts_eab_kid", ACCOUNTS.c.eab_kid, ACCOUNTS.c.id, where=ACCOUNTS.c.eab_kid.is_not(None))
 partial_index("ix_accounts_eab_label", ACCOUNTS.c.eab_label, ACCOUNTS.c.id, where=ACCOUNTS.c.eab_label.is_not(None))
 partial_index("ix_accounts_ended", ACCOUNTS.c.environment, ACCOUNTS.c.id, where=ACCOUNTS.c.ended_at.is_not(None))
+partial_index("ix_accounts_key", ACCOUNTS.c.key_sha256, where=ACCOUNTS.c.key_sha256.is_not(None))
 _OF_KEY = base.select(
     Account, ACCOUNTS.c.environment == bindparam("environment"), ACCOUNTS.c.thumbprint == bindparam("thumbprint")
 )
@@ -108,6 +111,14 @@ def account_of_key(connection: Connection, environment: str, thumbprint: str) ->
     """Return the account that has a key, by its thumbprint."""
     found = base.find(connection, Account, _OF_KEY, environment=environment, thumbprint=thumbprint)
     return found[0] if found else None
+
+
+def living_accounts_of(connection: Connection, key_sha256: bytes) -> list[Account]:
+    """Return the accounts of all environments that have a key, by its hash, and may act; locked."""
+    statement = base.select(
+        Account, ACCOUNTS.c.key_sha256 == key_sha256, ACCOUNTS.c.status == AccountStatus.VALID.value
+    )
+    return base.find(connection, Account, statement.order_by(ACCOUNTS.c.id).with_for_update())
 
 
 def acting_account(connection: Connection, environment: str, signer: Signer, *, lock: bool = False) -> Account:

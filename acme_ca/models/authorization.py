@@ -218,3 +218,28 @@ def reusable(
     """Return the account's valid authorizations for these names, each proved by a challenge type still allowed."""
     held = valid_authorizations(connection, account_id, [name.value for name in challenges], now + REUSE_MARGIN)
     return {row.name: row for row in held if row.challenge in challenges.get(row.name, ())}
+
+
+_PENDING = Prepared(
+    base.select(
+        Authorization,
+        AUTHORIZATIONS.c.account_id == bindparam("account_id"),
+        AUTHORIZATIONS.c.identifier == bindparam("identifier"),
+        AUTHORIZATIONS.c.status == AuthorizationStatus.PENDING.value,
+        AUTHORIZATIONS.c.expires_at > bindparam("needed_until"),
+        AUTHORIZATIONS.c.group_id.is_(None),  # what a workload proves is good for one order
+    )
+    .order_by(AUTHORIZATIONS.c.expires_at.desc())
+    .limit(10)
+)
+
+
+def pending_authorizations(
+    connection: Connection, account_id: str, name: Identifier, now: datetime
+) -> list[Authorization]:
+    """Return the account's authorizations for a name that wait for a challenge, the longest-lived first."""
+    until = now + REUSE_MARGIN
+    found = base.find(
+        connection, Authorization, _PENDING, account_id=account_id, identifier=name.value, needed_until=until
+    )
+    return [one for one in found if one.name == name]

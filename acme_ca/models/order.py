@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Index, bindparam
+from sqlalchemy import Connection, Index, bindparam, select
 
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
@@ -67,6 +67,13 @@ class Order(Owned):
     def names(self) -> tuple[Identifier, ...]:
         """The identifiers ordered."""
         return tuple(Identifier(body["type"], body["value"]) for body in self.identifiers)
+
+    @property
+    def wanted_lifetime(self) -> int | None:
+        """The lifetime in seconds that the client asked for, if it did."""
+        if self.not_after is None:
+            return None
+        return round((self.not_after - (self.not_before or self.created_at)).total_seconds())
 
     def status_at(self, now: datetime, authorizations: Iterable[Authorization]) -> str:
         """Return the status on the wire. §7.1.6.
@@ -138,6 +145,21 @@ ORDERS = table_of(Order, "orders")
 Index("ix_orders_account_id", ORDERS.c.account_id, ORDERS.c.id)
 partial_index("ix_orders_due", ORDERS.c.due_at, where=ORDERS.c.due_at.is_not(None))
 Index("ix_orders_expires_at", ORDERS.c.expires_at)
+partial_index("ix_orders_replaces", ORDERS.c.replaces, where=ORDERS.c.replaces.is_not(None))
+_REPLACING = Prepared(
+    select(ORDERS.c.id)
+    .where(
+        ORDERS.c.replaces == bindparam("replaces"),
+        ORDERS.c.status != OrderStatus.INVALID.value,
+        ORDERS.c.expires_at > bindparam("now"),
+    )
+    .limit(1)
+)
+
+
+def live_order_replacing(connection: Connection, replaces: str, now: datetime) -> bool:
+    """Whether there is an order that replaces a certificate, and may yet."""
+    return bool(_REPLACING.rows(connection, {"replaces": replaces, "now": now}))
 
 
 @cache

@@ -16,6 +16,7 @@ from pydantic import AfterValidator
 from acme_ca.workload.base import Workload
 
 MAX_TEXT = 2048  # characters of a string that is compared: what a SPIFFE ID may have, the longest name of a workload
+MAX_LIST = 500  # elements of a list that conditions see: one may look at all of them for each of them
 MAX_SHOWN = 80
 _MAX_NUMBER = 2**63  # what TOML can write
 
@@ -93,6 +94,12 @@ def subset(claims: Mapping[str, object], paths: Iterable[str]) -> dict[str, obje
     return found
 
 
+def without_doubts(claims: Mapping[str, object]) -> dict[str, object]:
+    """Return claims as conditions may see them: e-mail addresses that nobody verified, and lists too long, are null."""
+    is_verified = claims.get(_VERIFIED) is True
+    return {name: None if name == _EMAIL and not is_verified else _certain(value) for name, value in claims.items()}
+
+
 def comparable(value: object) -> Comparable | None:
     """Return the value if policy compares it, else None."""
     if isinstance(value, str):
@@ -111,6 +118,14 @@ def shown(value: object) -> str:
     if (scalar := comparable(value)) is not None:
         return str(scalar).lower()  # true and false, as JSON and TOML write them
     return "an object" if isinstance(value, Mapping) else "a number"
+
+
+def _certain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return without_doubts(value)
+    if isinstance(value, list | tuple):
+        return None if len(value) > MAX_LIST else [_certain(element) for element in value]
+    return value
 
 
 def _verification_of(path: str) -> str | None:

@@ -7,7 +7,6 @@ expressions are those of RE2's family: their time grows with the text alone. htt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -17,6 +16,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from acme_ca.identifiers import Identifier
+from acme_ca.policy import expressions
+from acme_ca.policy.claims import without_doubts
 
 VARIABLES: Mapping[str, str] = {
     "account": "the account's id",
@@ -32,10 +33,9 @@ VARIABLES: Mapping[str, str] = {
 
 MAX_CONDITION = 1000  # characters
 MAX_LOOPS = 5
+SAMPLE = Identifier("dns", "a.example")  # what expressions are tried on
 _MAX_DEPTH = 20  # brackets inside brackets
-_TEXT = re.compile(r"""[rRbB]{0,2}("{3}.*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|//[^\n]*""", re.DOTALL)
-_STEP = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(|[(\[{]|[)\]}]")
-_CLAIM = re.compile(r"\bclaims((?:\s*\.\s*[A-Za-z_][A-Za-z0-9_]*)+)")
+_HOPELESS = "No such overload"  # whatever the order is, if no claims are looked at
 
 
 class ConditionFailedError(Exception):
@@ -78,6 +78,21 @@ class Condition:
         """Whether the answer may differ from name to name of an order."""
         return "identifier" in self._needs
 
+    def mistake(self) -> str | None:
+        """Return why it certainly refuses everything, or a part of it can never be right; None if nothing is seen."""
+        tokens = expressions.tokens(self.source)
+        return _unknown_member(tokens) or _wrong_regex(tokens) or self._wrong_answer()
+
+    def _wrong_answer(self) -> str | None:
+        """Try it on an order without any claims, and return what is wrong with it on all others too."""
+        try:
+            self.holds(Facts(Applicant("", None), (SAMPLE,)), SAMPLE)
+        except ConditionFailedError as error:
+            is_certain = "claims" not in self._needs and _HOPELESS in str(error)
+            if is_certain or "neither true nor false" in str(error):
+                return f"the condition has no answer: {error}"
+        return None
+
     @property
     def is_about_workloads(self) -> bool:
         """Whether the answer depends on the account's workload."""
@@ -85,8 +100,7 @@ class Condition:
 
     def claim_paths(self) -> Iterator[str]:
         """Yield the paths of the claims that it looks at, as far as they are written with dots."""
-        for found in _CLAIM.finditer(_TEXT.sub("''", self.source)):
-            yield re.sub(r"\s", "", found[1]).removeprefix(".")
+        yield from expressions.paths(expressions.tokens(self.source), "claims")
 
     def holds(self, facts: Facts, identifier: Identifier) -> bool:
         """Tell whether the expression is true; raises ConditionFailedError."""
@@ -125,7 +139,7 @@ class Facts:
                     "profile": applicant.profile,
                     "key_type": applicant.key_type,
                     "workload": applicant.workload_rule or "",
-                    "claims": dict(applicant.claims),
+                    "claims": without_doubts(applicant.claims),
                 }
             )
         if identifier is not None:
@@ -161,31 +175,48 @@ def _seen(identifier: Identifier) -> dict[str, str | bool]:
 def _check_bounds(source: str) -> None:
     if len(source) > MAX_CONDITION:
         raise ValueError(f"the condition has {len(source)} characters; at most {MAX_CONDITION} are accepted")
-    open_loops: list[bool] = []  # of each open bracket, whether a loop began with it
-    loops = 0
-    for step in _STEP.finditer(_TEXT.sub("''", source)):
-        if step[0] in ")]}":
-            del open_loops[-1:]
-            continue
-        is_loop = step[0].startswith(".")
-        loops += is_loop
-        if is_loop and any(open_loops):
-            raise ValueError("the condition has a loop (all, exists, exists_one, map, filter) inside another one")
-        open_loops.append(is_loop)
-        if len(open_loops) > _MAX_DEPTH:
-            raise ValueError(f"the condition has more than {_MAX_DEPTH} brackets inside each other")
-    if loops > MAX_LOOPS:
-        raise ValueError(f"the condition has {loops} loops (all, exists, ...); at most {MAX_LOOPS} are accepted")
+    tokens = expressions.tokens(source)
+    if expressions.depth(tokens) > _MAX_DEPTH:
+        raise ValueError(f"the condition has more than {_MAX_DEPTH} brackets inside each other")
+    found = list(expressions.loops(tokens))
+    if any(next(expressions.loops(loop.body), None) for loop in found):
+        raise ValueError("the condition has a loop (all, exists, exists_one, map, filter) inside another one")
+    if len(found) > MAX_LOOPS:
+        raise ValueError(f"the condition has {len(found)} loops (all, exists, ...); at most {MAX_LOOPS} are accepted")
+
+
+def _unknown_member(tokens: Sequence[str]) -> str | None:
+    """Return what is asked of a name that names do not have."""
+    asked = [("identifier", name) for name in expressions.members(tokens, "identifier")]
+    for loop in expressions.loops(tokens):
+        if loop.over == "identifiers" and loop.variable is not None:
+            asked += [(loop.variable, name) for name in expressions.members(loop.body, loop.variable)]
+    for variable, name in asked:
+        if name not in expressions.OF_A_NAME:
+            return f"{variable} has no {name!r}; it has {', '.join(expressions.OF_A_NAME)}"
+    return None
+
+
+def _wrong_regex(tokens: Sequence[str]) -> str | None:
+    """Return what is wrong with a regular expression: each is compiled for each answer, so that none may be a claim."""
+    for argument in expressions.arguments_of(tokens, "matches"):
+        if len(argument) != 1 or not expressions.is_text(argument[0]):
+            return "matches takes a regular expression in quotes"
+        try:
+            _library().compile(f"''.matches({argument[0]})").execute(_library().Context(variables={}))
+        except Exception as error:  # noqa: BLE001 - whatever the library says of it
+            return _first_line(error)
+    return None
 
 
 def _check_names(program: Any, source: str) -> None:  # noqa: ANN401 - the library's
     """Refuse variables that there are not. Those of loops are the first word in their brackets."""
-    own = set(re.findall(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,", source))
+    own = {loop.variable for loop in expressions.loops(expressions.tokens(source))}
     types = {"bool", "bytes", "double", "duration", "int", "list", "map", "null_type", "string", "timestamp", "uint"}
     for name in sorted(program.variables()):
         if not name.startswith("@") and name not in VARIABLES.keys() | own | types:
             raise ValueError(f"a condition has no variable {name!r}; there are {', '.join(VARIABLES)}")
-    context = Facts(Applicant("", None), ()).context(Identifier("dns", "a.example"))
+    context = Facts(Applicant("", None), ()).context(SAMPLE)
     try:
         program.execute(context)  # what fails on these facts may hold on others; only an unknown function never does
     except RuntimeError as error:

@@ -142,7 +142,7 @@ class Policy:
                 refused.append(RejectedIdentifier(ruling.reason, identifier=identifier.wire()))
         if refused:
             raise combine(tuple(refused))
-        return self._combined(tuple(deciding.values()), challenges)
+        return self._combined(tuple(deciding.values()), challenges, len(identifiers if order is None else order))
 
     def ruling(self, applicant: Applicant, identifier: Identifier, order: Sequence[Identifier]) -> Ruling:
         """Return what the rules say of one name of an order."""
@@ -172,17 +172,21 @@ class Policy:
         if refused:
             raise combine(tuple(refused))
 
-    def decide_for_workload(self, grant: Grant, identifiers: Sequence[Identifier]) -> Decision:
-        """Return what a proved workload may have for identifiers that its grant covers; raises RejectedIdentifier."""
-        profiles = self._profiles if grant.profiles is None else self._profiles.intersection(grant.profiles)
-        if not profiles:
+    def decide_for_workload(self, grant: Grant | None, identifiers: Sequence[Identifier]) -> Decision:
+        """Return what a proved workload may have for identifiers that its grant covers; raises RejectedIdentifier.
+
+        Without the grant, nobody knows its bounds any more.
+        """
+        wanted = None if grant is None else grant.profiles
+        profiles = self._profiles if wanted is None else self._profiles.intersection(wanted)
+        if grant is not None and not profiles:
             raise RejectedIdentifier(f"workload rule {grant.rule} leaves no profile that is offered here")
         return Decision(
-            rules=(f"workload rule {grant.rule}",),
+            rules=() if grant is None else (f"workload rule {grant.rule}",),
             challenges=dict.fromkeys(identifiers, (WORKLOAD_CHALLENGE,)),
             profiles=profiles,
             key_types=frozenset(KEY_TYPES),
-            max_lifetime=grant.lifetime,
+            max_lifetime=None if grant is None else grant.lifetime,
         )
 
     def check_profile(self, decision: Decision, profile: str) -> None:
@@ -265,13 +269,15 @@ class Policy:
         )
         return Ruling(identifier, Said.ALLOWS, rule, reason)
 
-    def _combined(self, rules: tuple[Rule, ...], challenges: dict[Identifier, tuple[str, ...]]) -> Decision:
+    def _combined(
+        self, rules: tuple[Rule, ...], challenges: dict[Identifier, tuple[str, ...]], ordered: int
+    ) -> Decision:
         """Return the bounds of all deciding rules together; raises RejectedIdentifier when nothing is left."""
         names = tuple(rule.name for rule in rules)
         for rule in rules:
-            if rule.max_names is not None and len(challenges) > rule.max_names:
+            if rule.max_names is not None and ordered > rule.max_names:
                 raise RejectedIdentifier(
-                    f"the order has {len(challenges)} identifiers; {_by((rule.name,))} allows {rule.max_names}"
+                    f"the order has {ordered} identifiers; {_by((rule.name,))} allows {rule.max_names}"
                 )
         profiles = self._profiles.intersection(*(rule.profiles for rule in rules if rule.profiles is not None))
         key_types = frozenset[str](KEY_TYPES).intersection(

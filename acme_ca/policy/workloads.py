@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from acme_ca.identifiers import Identifier, parse_spiffe_id
-from acme_ca.policy.claims import ClaimNotKeptError, Facts, needed, shown, subset
+from acme_ca.policy.claims import FIXED, ClaimNotKeptError, Facts, needed, shown, subset
 from acme_ca.policy.grants import Grant as Grant
 from acme_ca.policy.matching import Condition
 from acme_ca.policy.rules import dump, version_of
@@ -121,9 +121,11 @@ class WorkloadPolicy:
     def subset(self, workload: Workload, others: frozenset[str] = frozenset()) -> dict[str, Any]:
         """Return the claims of interest, nested again and fit to be stored as JSON: null where there was none.
 
-        `others` are the paths of claims to be kept besides.
+        `others` are the paths of claims to be kept besides; `sub`, `issuer` and `instance` are the workload's own.
         """
-        return subset(workload.claims, self.claims_of_interest(workload.provider) | others)
+        found = subset(workload.claims, self.claims_of_interest(workload.provider) | needed(others))
+        facts = Facts(workload)
+        return found | {path: facts.value(path) for path in others & FIXED}
 
     def document(self) -> dict[str, Any]:
         """Render as a JSON object, to be stored with its version."""

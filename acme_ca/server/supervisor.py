@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -190,7 +191,8 @@ class Supervisor:
         try:
             if not {"acme", "admin"}.isdisjoint(self._roles):
                 listener.ensure(config)
-            Authority(config).close()
+            with closing(Authority(config)) as ca:
+                ca.policies.require_usable()  # children serve with what they can use of them: here it is said
         except ServiceUnavailable:
             raise
         except NOT_ASSEMBLED as error:

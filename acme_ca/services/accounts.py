@@ -28,6 +28,7 @@ from acme_ca.problems import (
     UnsupportedContact,
     UserActionRequired,
 )
+from acme_ca.public_keys import spki_sha256
 from acme_ca.services import audit, rate_limits
 
 MAX_CONTACTS = 10
@@ -132,6 +133,7 @@ def change_key(
             _refuse_blocked(connection, new)
             if taken is None:
                 account.jwk, account.thumbprint = dict(new.json), new.thumbprint
+                account.key_sha256 = spki_sha256(new.key)
                 base.update(connection, account)
                 if environment.providers:
                     change_owner(connection, environment.name, old.thumbprint, new.thumbprint, clock.now())
@@ -191,6 +193,7 @@ def _created(
         eab_label=key.label if key else None,
         external_account_binding=dict(registration.external_account_binding or {}) if key else None,
         created_at=now,
+        key_sha256=spki_sha256(registration.jwk.key),
     )
     base.insert(connection, account)
     rate_limits.count_account(connection, environment, registration.address, now)

@@ -18,7 +18,7 @@ from acme_ca.models.certificate import BLOCKED_KEYS, BlockedKey
 from acme_ca.models.selection import key_sha256_of
 from acme_ca.problems import Conflict, Malformed, NotFound
 from acme_ca.public_keys import spki_sha256
-from acme_ca.services import audit
+from acme_ca.services import audit, blocked_accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def page(ca: Authority, *, after: str | None = None, limit: int = 100) -> Page:
 
 
 def block(ca: Authority, key_sha256: bytes, reason: str, *, by: str) -> BlockedKey:
-    """Block a key; one that is blocked already stays as it is."""
+    """Block a key, and end the accounts that have it; one that is blocked already stays as it is."""
     key = BlockedKey(key_sha256=key_sha256, serial=None, blocked_at=clock.now(), reason=reason, blocked_by=by)
     try:
         with ca.database.write(durable=True) as connection:
@@ -63,6 +63,7 @@ def block(ca: Authority, key_sha256: bytes, reason: str, *, by: str) -> BlockedK
             if held is not None:
                 return held
             base.insert(connection, key)
+            blocked_accounts.end(connection, key_sha256, key.blocked_at, by=by)
             audit.record(connection, audit.EVERYWHERE, "key.blocked", key_sha256.hex(), reason=reason, by=by)
     except AlreadyThereError as error:
         raise Conflict("the key was blocked at the same moment") from error

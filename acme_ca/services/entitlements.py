@@ -15,9 +15,9 @@ from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.certificate import is_blocked
 from acme_ca.models.order import Order
 from acme_ca.pki.csr import Csr
-from acme_ca.pki.profile import Profile
 from acme_ca.policy.engine import Applicant, Decision
 from acme_ca.policy.grants import Grant
+from acme_ca.policy.petitions import Petition
 from acme_ca.problems import BadCsr, OrderNotReady, Problem
 
 
@@ -50,35 +50,27 @@ def applicant(
 ) -> Applicant:
     """Return what policy sees of the account: its workload too, where rules ask for it and the order does not say."""
     binding, grant = proved
-    if grant is None and environment.providers and environment.policy.is_about_workloads:
+    if grant is None and environment.providers and environment.looks_at_workloads:
         binding = live_binding(connection, account.id, now)
         with suppress(Problem):  # whose rule is gone has no workload any more
             grant = None if binding is None else environment.grant(binding)
     return environment.applicant(account, binding, grant, profile=order.requested_profile, key_type=csr.key_type)
 
 
-def wanted_uris(order: Order, csr: Csr, grant: Grant | None) -> tuple[str, ...]:
-    """Return the SPIFFE ID that the order names, or else the CSR, if policy grants just that one; at most one."""
-    ordered = [name.value for name in order.names if name.type == "uri"]
-    granted = [uri for uri in csr.uris if grant is not None and grant.allows_uri(uri)]
-    return tuple(ordered or granted[:1])
-
-
-def added_uris(profile: Profile, grant: Grant | None) -> tuple[str, ...]:
-    """Return the SPIFFE ID that the rule always adds, where the profile carries one."""
-    if grant is None or grant.add != "always" or grant.spiffe_id is None or not profile.may_carry_uri:
-        return ()
-    return (grant.spiffe_id,)
-
-
-def check_proofs(decision: Decision, authorizations: Sequence[Authorization]) -> None:
-    """Refuse a name that was proved by a challenge type which policy, configured anew, does not allow for it."""
-    for authorization in authorizations:
-        if authorization.challenge not in decision.challenges[authorization.name]:
-            raise OrderNotReady(
-                f"{authorization.name} was proved by {authorization.challenge}, which is no longer allowed for it; "
-                "order the certificate anew"
-            )
+def petition(
+    applicant: Applicant, order: Order, authorizations: Sequence[Authorization], csr: Csr, grant: Grant | None
+) -> Petition:
+    """Return what policy is asked: the whole order, its proofs, and what the CSR has."""
+    return Petition(
+        applicant=applicant,
+        names=order.names,
+        covered=frozenset(found.name for found in authorizations if found.binding_id is not None),
+        grant=grant,
+        requested=order.requested_profile,
+        uris=csr.uris,
+        proofs={found.name: found.challenge for found in authorizations},
+        lifetime=order.wanted_lifetime,
+    )
 
 
 def check_key(

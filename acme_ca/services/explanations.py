@@ -15,7 +15,8 @@ from acme_ca.models.binding import Binding, live_binding
 from acme_ca.policy.engine import Applicant, Policy
 from acme_ca.policy.grants import Grant
 from acme_ca.policy.matchers import Said
-from acme_ca.policy.verdicts import Opinion, Petition, judge
+from acme_ca.policy.petitions import Petition
+from acme_ca.policy.verdicts import Opinion, judge
 from acme_ca.problems import NotFound, Problem
 
 
@@ -83,7 +84,8 @@ def explain(ca: Authority, environment: Environment, question: Question) -> Expl
         key_type=question.key_type,
     )
     covered = frozenset(name for name in names if grant is not None and grant.covers(name))
-    verdict = judge(environment.policy, Petition(applicant, names, covered))
+    petition = Petition(applicant, names, covered, grant, question.profile, may_prove=False)
+    verdict = judge(environment.policy, environment.terms, petition)
     answers = tuple(
         _answer(environment.policy, applicant, name, names, verdict.names[name], is_covered=name in covered)
         for name in names

@@ -165,16 +165,11 @@ def _claim(
     """Save the order's claim and claim a serial, after every check that decides whether this certificate may be."""
     now = clock.now()
     binding, grant = entitlements.proved_workload(connection, environment, authorizations, now)
-    proved = tuple(authorization.name for authorization in authorizations if authorization.binding_id is not None)
     applicant = entitlements.applicant(connection, environment, account, order, csr, (binding, grant), now)
-    decision = environment.decide(applicant, order.names, grant, proved)
-    entitlements.check_proofs(decision, authorizations)
-    wanted = entitlements.wanted_uris(order, csr, grant)
-    order.profile = environment.profile_for(decision, grant, order.requested_profile, carries_uri=bool(wanted))
-    decision = environment.decide_again(decision, applicant, order.names, grant, proved, order.profile)
+    entitlement = environment.entitle(entitlements.petition(applicant, order, authorizations, csr, grant))
+    order.profile, decision, uris = entitlement.profile, entitlement.decision, entitlement.uris
     profile = environment.profiles[order.profile]
     names = tuple(name for name in order.names if name.type != "uri")
-    uris = wanted or entitlements.added_uris(profile, grant)
     requests.check_names(csr, names, uris)
     entitlements.check_key(connection, environment, decision, account, order, csr)
     not_before, not_after = validity(
@@ -237,12 +232,13 @@ def _ledger_line(
 
 def _claim_again(ca: Authority, order_id: str) -> Claim | None:
     """Claim an order whose issuance died, under a new serial; None when there is nothing more to do."""
+    environments = ca.environments  # which may ask the database for the policies: not in the transaction
     with ca.database.write() as connection:
         now = clock.now()
         order = base.get(connection, Order, order_id, lock=True)
-        if order is None or order.due_at is None or order.due_at > now or order.environment not in ca.environments:
+        if order is None or order.due_at is None or order.due_at > now or order.environment not in environments:
             return None
-        csr_der, environment = order.csr or b"", ca.environments[order.environment]
+        csr_der, environment = order.csr or b"", environments[order.environment]
         _abandon_all(connection, order)
         order.release()
         base.update(connection, order)

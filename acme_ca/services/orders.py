@@ -14,13 +14,14 @@ from acme_ca.models.account import Account, Signer, acting_account, owned
 from acme_ca.models.authorization import AUTHORIZATIONS, Authorization, new_token, reusable
 from acme_ca.models.base import new_id
 from acme_ca.models.binding import Binding
-from acme_ca.models.certificate import by_serial
 from acme_ca.models.order import ORDERS, Order, OrderStatus, OrderView, authorizations_of
 from acme_ca.pki import ari
 from acme_ca.pki.validity import validity
-from acme_ca.policy.engine import Applicant, Decision
-from acme_ca.problems import AlreadyReplaced, Malformed, Problem, RejectedIdentifier, ServiceUnavailable
+from acme_ca.policy.engine import Decision
+from acme_ca.policy.petitions import Petition
+from acme_ca.problems import Malformed, Problem, RejectedIdentifier, ServiceUnavailable
 from acme_ca.services import audit, audit_lag, pauses, rate_limits, refusals
+from acme_ca.services.replacing import replacing, watch_renewals
 from acme_ca.workload import WORKLOAD_CHALLENGE
 
 PAGE = 100  # orders in one answer of the orders list
@@ -61,8 +62,7 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
     names = identifiers.parse_many(wish.identifiers, environment.settings.max_names)
     replaces = ari.parse(wish.replaces) if wish.replaces is not None else None
     now = clock.now()
-    if environment.settings.pause.renewals and replaces is None:
-        pauses.watch_renewals(ca, environment, signer.account_id, names)
+    watch_renewals(ca, environment, signer.account_id, names, replaces, now)
     bound, refused = _bound(ca, environment, signer, now)
     with ca.database.write() as connection:
         account = acting_account(connection, environment.name, signer)
@@ -74,7 +74,7 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
         authorizations = _Authorizations(environment, account.id, order_id, binding, covered, now).get(
             connection, decision
         )
-        replaced = _replaced(connection, environment, account.id, names, replaces)
+        worth = replacing(connection, environment, account.id, names, replaces, now, lock=True)
         order = Order(
             id=order_id,
             environment=environment.name,
@@ -85,14 +85,16 @@ def _create(ca: Authority, environment: Environment, signer: Signer, wish: Wish)
             requested_profile=wish.profile,
             not_before=wish.not_before,
             not_after=wish.not_after,
-            replaces=wish.replaces if replaced else None,
+            replaces=None if replaces is None or not worth.is_honoured else str(replaces),
             created_at=now,
             expires_at=_expiry(environment, authorizations, now),
         )
         base.insert(connection, order)
-        _tell(connection, environment, order)
-        if not replaced:
+        if worth.is_exempt:
+            rate_limits.count_names(connection, environment, account.id, worth.new, now)
+        else:
             rate_limits.count_order(connection, environment, account.id, map(str, names), wish.address, now)
+        _tell(connection, environment, order, authorizations)  # last: what is refused takes no number of the trail
     view = order.view(now, authorizations)
     metrics.ORDERS_CREATED.labels(environment.name, view.status).inc()
     return view
@@ -109,15 +111,21 @@ def _decided(
 ) -> tuple[Decision, str]:
     """Return what the order may have, and its profile; raises when it, or the validity asked for, is not to be had."""
     binding, grant, covered = (bound.binding, bound.grant, bound.covered(names)) if bound else (None, None, ())
-    applicant = environment.applicant(account, binding, grant, profile=wish.profile)
-    decision = (
-        environment.decide(applicant, names, grant, covered)
-        if refused is None
-        else _without_workload(environment, applicant, names, refused)
+    petition = Petition(
+        applicant=environment.applicant(account, binding, grant, profile=wish.profile),
+        names=tuple(names),
+        covered=frozenset(covered),
+        grant=grant,
+        requested=wish.profile,
+        may_prove=refused is None,
     )
-    carries_uri = any(name.type == "uri" for name in names)
-    profile = environment.profile_for(decision, grant, wish.profile, carries_uri=carries_uri)
-    decision = environment.decide_again(decision, applicant, names, grant, covered, profile)
+    try:
+        entitlement = environment.entitle(petition)
+    except RejectedIdentifier:
+        if refused is not None:  # it takes the workload that the account no longer has
+            raise refused from None
+        raise
+    decision, profile = entitlement.decision, entitlement.profile
     validity(environment.profiles[profile], now, decision.max_lifetime, wish.not_before, wish.not_after)
     return decision, profile
 
@@ -128,7 +136,12 @@ def _expiry(environment: Environment, authorizations: Sequence[Authorization], n
     return min(latest, *(authorization.expires_at for authorization in authorizations))
 
 
-def _tell(connection: Connection, environment: Environment, order: Order) -> None:
+def _tell(
+    connection: Connection, environment: Environment, order: Order, authorizations: Sequence[Authorization]
+) -> None:
+    for authorization in authorizations:
+        if authorization.group_id == order.id and authorization.binding_id is not None:
+            audit.authorized(connection, authorization)
     audit.record(
         connection,
         environment.name,
@@ -210,16 +223,6 @@ def _bound(
         return None, refused
 
 
-def _without_workload(
-    environment: Environment, applicant: Applicant, names: Sequence[Identifier], refused: Problem
-) -> Decision:
-    """Return what the rules alone allow; raises what refused the workload where it takes one."""
-    try:
-        return environment.policy.decide(applicant, names)
-    except RejectedIdentifier:
-        raise refused from None
-
-
 @dataclass(frozen=True, slots=True)
 class _Authorizations:
     """The authorizations of one order: valid ones that the account holds, others that its workload has, new ones."""
@@ -241,8 +244,6 @@ class _Authorizations:
             if authorization is None:
                 authorization = self._new(name, challenges)
                 base.insert(connection, authorization)
-                if authorization.binding_id is not None:
-                    audit.authorized(connection, authorization)
             authorizations.append(authorization)
         return authorizations
 
@@ -262,27 +263,3 @@ class _Authorizations:
         if self.binding is not None and name in self.covered:
             made.prove_by(self.binding, self.now)
         return made
-
-
-def _replaced(
-    connection: Connection,
-    environment: Environment,
-    account_id: str,
-    names: Sequence[Identifier],
-    replaces: ari.CertificateIdentifier | None,
-) -> bool:
-    """Whether `replaces` names a certificate that this order may replace; raises AlreadyReplaced. RFC 9773 §5.
-
-    An unknown certificate, another account's, or one without a name in common is ignored: an order for names that
-    the account is entitled to is right without it, and clients give up the whole renewal when it is refused.
-    """
-    if replaces is None:
-        return False
-    row = by_serial(connection, environment.name, replaces.serial)
-    if row is None or row.authority_key_id != replaces.authority_key_id or row.account_id != account_id:
-        return False
-    if not {str(name) for name in names} & set(row.names):
-        return False
-    if row.replaced_by is not None:
-        raise AlreadyReplaced(f"certificate {row.serial} was replaced by order {row.replaced_by} already")
-    return True

@@ -23,7 +23,7 @@ from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.lint import LintError, check_within
 from acme_ca.policies_in_force import POLICY, SHADOW_POLICY, document_of, policy_of
 from acme_ca.policy.document import Change, Document, changes
-from acme_ca.problems import Contended, Malformed, NotFound
+from acme_ca.problems import Conflict, Contended, Malformed, NotFound
 from acme_ca.services import audit
 
 Settings = configuration.Environment
@@ -31,7 +31,10 @@ Settings = configuration.Environment
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The policy in force. `number` is None for the one of the configuration file, which has no time and no author."""
+    """The policy in force. `number` is None for the one of the configuration file, which has no time and no author.
+
+    One that cannot be read has no rules here, and `unreadable` says why.
+    """
 
     environment: str
     number: int | None
@@ -39,6 +42,7 @@ class Standing:
     created_at: datetime | None = None
     created_by: str | None = None
     comment: str | None = None
+    unreadable: str | None = None
 
     @property
     def etag(self) -> str:
@@ -114,7 +118,7 @@ def apply(  # noqa: PLR0913 - what is applied where, and by whom
             present = _standing(connection, environment, settings, row)
             if require is not None:
                 require(present)
-            if present.number is not None and present.document == document:
+            if present.number is not None and present.unreadable is None and present.document == document:
                 return Applied(changed=False, number=present.number, version=document.version, changes=())
             if present.number is None:
                 _keep_configured(connection, present)
@@ -151,7 +155,7 @@ def rollback(  # noqa: PLR0913 - what is applied where, and by whom
     require: Require | None = None,
 ) -> Applied:
     """Put an old version's document in force again, as a new version. Raises NotFound, and Malformed for a misfit."""
-    document = document_of(version(database, environment, number).document)
+    document = readable(version(database, environment, number))
     comment = comment or f"back to version {number}"
     return apply(
         database,
@@ -173,6 +177,14 @@ def version(database: Database, environment: str, number: int) -> Version:
     if found is None:
         raise NotFound(f"environment {environment} has no version {number} of its policy")
     return found
+
+
+def readable(found: Version) -> Document:
+    """Return the document of a version; raises Conflict for one that this program cannot read."""
+    try:
+        return document_of(found.document)
+    except ValueError as error:
+        raise Conflict(f"version {found.number} of environment {found.environment}: {error}") from error
 
 
 def history(database: Database, environment: str, after: int | None, limit: int) -> tuple[list[Version], int | None]:
@@ -237,9 +249,12 @@ def _standing(connection: Connection, environment: str, settings: Settings, row:
         return Standing(environment, None, Document(rules=settings.policy))
     found = numbered(connection, environment, POLICY, row.number)
     if found is None:
-        raise LookupError(f"version {row.number} of the policy of {environment} is gone")
-    document = document_of(found.document)
-    return Standing(environment, found.number, document, found.created_at, found.created_by, found.comment)
+        return Standing(environment, row.number, Document(rules=()), unreadable=f"version {row.number} is gone")
+    own = (found.created_at, found.created_by, found.comment)
+    try:
+        return Standing(environment, found.number, document_of(found.document), *own)
+    except ValueError as error:
+        return Standing(environment, found.number, Document(rules=()), *own, unreadable=str(error))
 
 
 def _keep_configured(connection: Connection, present: Standing) -> None:

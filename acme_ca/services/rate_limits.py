@@ -73,7 +73,7 @@ def count_order(
     address: str | None,
     now: datetime,
 ) -> None:
-    """Count an order; raises RateLimited. Renewals by ARI are not to be counted (RFC 9773 §5)."""
+    """Count an order; raises RateLimited. Of renewals by ARI only new names are to be counted (RFC 9773 §5)."""
     buckets = (
         *_bucket(environment, "new_order_per_account", account_id),
         *_per_name(environment, "new_order_per_name", account_id, names),
@@ -81,6 +81,13 @@ def count_order(
         *_bucket(environment, "new_order_per_environment"),
     )
     _take(connection, environment, buckets, now)
+
+
+def count_names(
+    connection: Connection, environment: Environment, account_id: str, names: Iterable[str], now: datetime
+) -> None:
+    """Count names that an order has more than the certificate that it renews; raises RateLimited."""
+    _take(connection, environment, _per_name(environment, "new_order_per_name", account_id, names), now)
 
 
 def count_failure(connection: Connection, environment: Environment, account_id: str, name: str, now: datetime) -> None:

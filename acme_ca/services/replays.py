@@ -7,7 +7,7 @@ the kind of a key known. The answer says how many of each it saw, and whether it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from cryptography import x509
 from sqlalchemy import select
 
-from acme_ca import clock, public_keys
+from acme_ca import clock, identifiers, public_keys
 from acme_ca.db import Database
 from acme_ca.identifiers import Identifier
 from acme_ca.models import base
@@ -27,14 +27,15 @@ from acme_ca.models.order import ORDERS, OrderStatus
 from acme_ca.policy.conditions import Applicant
 from acme_ca.policy.engine import Policy
 from acme_ca.policy.grants import Grant
-from acme_ca.policy.verdicts import Difference, Outcome, Petition, differences
+from acme_ca.policy.petitions import Petition, Terms
+from acme_ca.policy.verdicts import Difference, Outcome, differences
 from acme_ca.problems import Problem
+from acme_ca.services.orders import NAME_SHOWN
 
 BATCH = 500  # rows read at once
 MAX_ROWS = 200_000  # of each source
 MAX_KNOWN = 20_000  # distinct orders whose judgement is remembered
 MAX_FINDINGS = 1000
-Provable = Callable[[Identifier], bool]
 
 
 @dataclass(slots=True)
@@ -72,12 +73,11 @@ def replay(
     policies: tuple[Policy, Policy],
     hours: float,
     *,
-    default_profile: str,
-    provable: Provable,
+    terms: Terms,
 ) -> Replay:
     """Judge the orders of the last hours by the policy in force and by another one; return what would be different."""
     found = Replay(since=clock.now() - timedelta(hours=hours))
-    source = _Source(database, environment, found, default_profile, provable)
+    source = _Source(database, environment, found, terms)
     judged: dict[Any, tuple[Difference, ...]] = {}
     findings: dict[Difference, Finding] = {}
     for petition in source.petitions():
@@ -85,7 +85,7 @@ def replay(
         if key not in judged:
             if len(judged) >= MAX_KNOWN:
                 judged.clear()
-            judged[key] = differences(*policies, petition)
+            judged[key] = differences(*policies, terms, petition)
         _note(found, findings, petition, judged[key])
     found.findings = sorted(findings.values(), key=lambda one: (-one.orders, one.outcome, one.name))
     return found
@@ -115,7 +115,7 @@ def _key(petition: Petition) -> Any:  # noqa: ANN401 - a key of a cache
     applicant = petition.applicant
     who = (applicant.account_id, applicant.eab_label, applicant.workload_rule, repr(applicant.claims))
     what = (applicant.profile, applicant.key_type, petition.names, petition.covered, petition.lifetime)
-    return who, what
+    return who, what, petition.grant, petition.requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,7 @@ class _Source:
     database: Database
     environment: str
     found: Replay
-    default_profile: str
-    provable: Provable
+    terms: Terms
 
     def petitions(self) -> Iterator[Petition]:
         yield from self._issued()
@@ -151,12 +150,23 @@ class _Source:
             for row in rows:
                 self.found.certificates += 1
                 names = tuple(_identifier(name) for name in row.names)
-                applicant, covered = self._who(row.account_id, labels, bindings.get(row.binding_id), names)
+                binding = bindings.get(row.binding_id)
+                grant = None if binding is None else Grant.from_document(binding.grant)
                 yield Petition(
-                    applicant(row.profile, _key_type(row.der)),
-                    names,
-                    covered,
-                    round((row.not_after - row.not_before).total_seconds()),
+                    applicant=Applicant(
+                        account_id=row.account_id,
+                        eab_label=labels.get(row.account_id),
+                        workload_rule=None if grant is None else grant.rule,
+                        claims={} if binding is None else binding.claims,
+                        profile=row.profile,
+                        key_type=_key_type(row.der),
+                    ),
+                    names=names,
+                    covered=_covered(names, grant),
+                    grant=grant,
+                    requested=row.profile,
+                    may_prove=False,
+                    lifetime=round((row.not_after - row.not_before).total_seconds()),
                 )
 
     def _unfinished(self) -> Iterator[Petition]:
@@ -168,10 +178,7 @@ class _Source:
             for row in rows:
                 self.found.unfinished += 1
                 names = tuple(Identifier(body["type"], body["value"]) for body in row.identifiers)
-                applicant = Applicant(
-                    row.account_id, labels.get(row.account_id), profile=row.requested_profile or self.default_profile
-                )
-                yield Petition(applicant, names, frozenset(filter(self.provable, names)))
+                yield self._pending(row.account_id, labels, names, row.requested_profile)
 
     def _refused(self) -> Iterator[Petition]:
         columns = AUDIT_EVENTS.c
@@ -190,9 +197,8 @@ class _Source:
                 names = _names_of(row.details)
                 if names:
                     self.found.refused += 1
-                    profile = row.details.get("profile") or self.default_profile
-                    applicant = Applicant(row.account_id or "", labels.get(row.account_id), profile=str(profile))
-                    yield Petition(applicant, names, frozenset(filter(self.provable, names)))
+                    profile = row.details.get("profile")
+                    yield self._pending(row.account_id or "", labels, names, None if profile is None else str(profile))
             if len(recent) < BATCH:
                 return
             last, looked_at = rows[-1].id, looked_at + len(rows)
@@ -224,21 +230,22 @@ class _Source:
             found = base.find(connection, Binding, base.select(Binding, BINDINGS.c.id.in_(wanted)))
         return {binding.id: binding for binding in found}
 
-    def _who(
+    def _pending(
         self,
         account_id: str,
         labels: Mapping[str, str | None],
-        binding: Binding | None,
-        names: Sequence[Identifier],
-    ) -> tuple[Callable[[str, str], Applicant], frozenset[Identifier]]:
-        """Return how to make the applicant of a profile and key type, and the names that its workload was granted."""
-        label = labels.get(account_id)
-        uris = frozenset(name for name in names if name.type == "uri")
-        if binding is None:  # a URI was a workload's, though its binding is forgotten
-            return lambda profile, key: Applicant(account_id, label, profile=profile, key_type=key), uris
-        grant = Grant.from_document(binding.grant)
-        covered = uris | frozenset(name for name in names if grant.covers(name))
-        return lambda profile, key: Applicant(account_id, label, grant.rule, binding.claims, profile, key), covered
+        names: tuple[Identifier, ...],
+        requested: str | None,
+    ) -> Petition:
+        """Return what was asked for by somebody of whose workload nothing is known."""
+        profile = self.terms.default_profile if requested is None else requested
+        applicant = Applicant(account_id, labels.get(account_id), profile=profile)
+        return Petition(applicant, names, requested=requested)
+
+
+def _covered(names: Sequence[Identifier], grant: Grant | None) -> frozenset[Identifier]:
+    """Return the names that a workload had; a URI was one's, though its binding may be forgotten."""
+    return frozenset(name for name in names if name.type == "uri" or (grant is not None and grant.covers(name)))
 
 
 def _identifier(text: str) -> Identifier:
@@ -249,10 +256,18 @@ def _identifier(text: str) -> Identifier:
 
 
 def _names_of(details: Mapping[str, Any]) -> tuple[Identifier, ...]:
-    """Return the names of a refused order as its event tells them: texts like dns:a.example, or objects."""
+    """Return the names of a refused order as its event tells them: texts like dns:a.example, or objects.
+
+    They are as the client wrote them. An order with one that is none is refused whatever a policy says: no names then.
+    """
     found = details.get("identifiers") or details.get("names") or ()
     texts = [f"{one.get('type')}:{one.get('value')}" if isinstance(one, dict) else str(one) for one in found]
-    return tuple(_identifier(text) for text in texts if text.partition(":")[0] in {"dns", "ip", "uri"})
+    if any(len(text) >= NAME_SHOWN for text in texts):  # cut off there
+        return ()
+    try:
+        return identifiers.parse_many([(kind, value) for kind, _, value in (text.partition(":") for text in texts)])
+    except Problem:
+        return ()
 
 
 def _key_type(der: bytes) -> str:

@@ -30,9 +30,8 @@ from acme_ca.problems import (
     NotFound,
     Unauthorized,
 )
-from acme_ca.services import audit, crls
+from acme_ca.services import audit, blocked_accounts, crls
 
-"""The environment of audit events that are about all of them."""
 SETTLING = timedelta(seconds=5)  # in which what was claimed with a key before it was blocked is committed
 OTHERS = 100  # certificates of a compromised key that are looked at; beyond that some are surely left to be revoked
 KEY_COMPROMISE = 1
@@ -135,6 +134,7 @@ def compromised(connection: Connection, line: Certificate, now: datetime, *, by:
         return
     if held is None:
         base.insert(connection, BlockedKey(key_sha256=key, serial=line.serial, blocked_at=now))
+        blocked_accounts.end(connection, key, now, by=by)
         audit.record(connection, audit.EVERYWHERE, "key.blocked", key.hex(), serial=line.serial, by=by)
     else:  # an operator blocked it, and left its certificates alone
         held.serial = line.serial

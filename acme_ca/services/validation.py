@@ -128,8 +128,8 @@ def _claim(environment: Environment, authorization: Authorization, thumbprint: s
 
 
 def _claim_due(ca: Authority) -> list[Claim]:
-    now = clock.now()
-    due = and_(AUTHORIZATIONS.c.due_at <= now, AUTHORIZATIONS.c.environment.in_(ca.environments))
+    now, environments = clock.now(), ca.environments
+    due = and_(AUTHORIZATIONS.c.due_at <= now, AUTHORIZATIONS.c.environment.in_(environments))
     with ca.database.read() as connection:  # a look first, so that an idle worker never takes the write turn
         if connection.scalar(select(AUTHORIZATIONS.c.id).where(due).limit(1)) is None:
             return []
@@ -138,7 +138,7 @@ def _claim_due(ca: Authority) -> list[Claim]:
     claims = []
     with ca.database.write() as connection:
         for authorization in base.find(connection, Authorization, statement):
-            environment = ca.environments[authorization.environment]
+            environment = environments[authorization.environment]
             authorization.claim(now + _lease(environment), ca.processes.own)
             base.update(connection, authorization)
             account = base.get_one(connection, Account, authorization.account_id)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
+from acme_ca import metrics
 from acme_ca.authority import Authority
 from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.policies_in_force import policy_of
@@ -54,8 +57,7 @@ def replay(ca: RunningCa, *rules: Rule, hours: float = 1) -> Replay:
         "test",
         (environment.policy, other),
         hours,
-        default_profile=environment.settings.default_profile,
-        provable=lambda _name: False,
+        terms=environment.terms,
     )
 
 
@@ -120,6 +122,22 @@ def test_history_is_judged_again(ca: RunningCa, client: AcmeClient, website: Web
     assert replay(ca, *ca.authority.environments["test"].policy.rules).findings == []
 
 
+def test_refused_orders_are_judged_again_by_the_names_that_they_were_meant_for(
+    ca: RunningCa, client: AcmeClient
+) -> None:
+    for names in (
+        [("ip", "0.0.0.0"), ("ip", "x")],
+        [("dns", "Other.EXAMPLE")],
+        [("uri", "https://x")],
+        [("uri", f"spiffe://test.localhost/{'a' * 400}"), ("dns", "a.example")],
+        [("dns", "other.example"), ("dns", "a..b")],
+    ):
+        wanted = [{"type": kind, "value": value} for kind, value in names]
+        assert client.post(client.url("newOrder"), {"identifiers": wanted}).status_code in {400, 403}
+    found = replay(ca, Rule(name="all", dns=(".example",)))
+    assert (found.refused, found.allowed, [one.name for one in found.findings]) == (1, 1, ["dns:other.example"])
+
+
 def test_history_tells_of_keys_profiles_and_lifetimes(ca: RunningCa, client: AcmeClient, website: WebServer) -> None:
     issue(client, website, ["a.test.localhost"])
     (key,) = replay(ca, ALL.model_copy(update={"key_types": ("rsa-2048",)})).findings
@@ -154,6 +172,23 @@ def test_the_shadow_sees_everything_and_changes_nothing(ca: RunningCa, client: A
     assert shadows.tell(ca.authority) == 2
 
 
+def test_a_batch_of_findings_is_counted_once(ca: RunningCa, client: AcmeClient) -> None:
+    shadow(ca, Rule(name="no", deny=True))
+    client.order([f"n{number}.test.localhost" for number in range(20)])
+    counted: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        counted.extend([statement] if "count(*)" in statement else [])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        ca.authority.policies.noter.write()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len(counted) == 1
+    assert len(shadows.report(ca.authority.database, "test", None, 100).findings) == 20
+
+
 def test_an_error_of_the_shadow_changes_nothing(ca: RunningCa, client: AcmeClient, website: WebServer) -> None:
     shadow(ca, Rule(name="odd", dns=(".test.localhost",), condition="claims.team == 'web'"))
     found = ca.authority.environments["test"].shadow
@@ -163,12 +198,14 @@ def test_an_error_of_the_shadow_changes_nothing(ca: RunningCa, client: AcmeClien
     issue(client, website, ["a.test.localhost"])
 
 
-def test_a_configuration_that_the_applied_policy_does_not_fit_is_refused(ca: RunningCa) -> None:
+def test_a_configuration_that_the_applied_policy_does_not_fit_is_said_not_to_be_usable(ca: RunningCa) -> None:
     apply(ca, Rule(name="eight", dns=(".test.localhost",), profiles=("server-8h",)))
     narrow = with_environment(ca.authority.config, "test", profiles=("server-1h",))
     reason = r"the applied policy of environment test \(version 2\), rule eight: 'server-8h' is not among the profiles"
-    with pytest.raises(ValueError, match=reason):
-        Authority(narrow)
+    with closing(Authority(narrow)) as other:  # children and the command line work with what they can use of it
+        assert other.environments["test"].policy.rules[0].name == "eight"
+        with pytest.raises(ValueError, match=reason):
+            other.policies.require_usable()
 
 
 def test_two_operators_apply_at_once_and_both_versions_are_kept(ca: RunningCa) -> None:
@@ -179,3 +216,27 @@ def test_two_operators_apply_at_once_and_both_versions_are_kept(ca: RunningCa) -
     found, _ = policies.history(ca.authority.database, "test", None, 10)
     assert [(one.number, one.created_by) for one in found] == [(3, "admin:bob"), (2, "admin:alice"), (1, None)]
     other.close()
+
+
+def unusable(name: str) -> float:
+    return metrics.REGISTRY.get_sample_value("acme_ca_policy_unusable", {"environment": name}) or 0.0
+
+
+def test_a_policy_that_cannot_be_read_is_in_no_other_environments_way(ca: RunningCa) -> None:
+    apply(ca, NO_DB, ALL)
+    settings = ca.authority.config.environment
+    for name, rules in (("test", (ALL,)), ("prod", (Rule(name="nobody", deny=True),))):
+        policies.apply(ca.authority.database, name, settings[name], Document(rules=rules), by="admin:alice")
+    newer = '{"rules": [{"name": "all", "grants": "everything"}]}'
+    rows.change(ca.authority.database, "UPDATE versions SET document = :newer WHERE number = 3", newer=newer)
+    ca.authority.see_policies()
+    assert ca.authority.environments["prod"].policy.rules[0].name == "nobody"
+    assert [rule.name for rule in ca.authority.environments["test"].policy.rules] == ["no-db", "all"]  # the one before
+    assert (unusable("test"), unusable("prod")) == (1, 0)
+    with closing(Authority(ca.authority.config)) as other:
+        assert other.environments["test"].policy.rules == ()
+        with pytest.raises(ValueError, match=r"of environment test \(version 3\): the stored policy cannot be read"):
+            other.policies.require_usable()
+    apply(ca, ALL)
+    assert ca.authority.environments["test"].policy.rules == (ALL,)
+    assert unusable("test") == 0

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from sqlalchemy import select
 
 from acme_ca import metrics, worker
 from acme_ca.config import Limit, Limits
+from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.problems import NotFound
 from acme_ca.services import rate_limits
+from acme_ca.services.refusals import TOLD
 from tests.acme.conftest import MakeCa
 from tests.support import rows
-from tests.support.acme_client import AcmeClient, certificates
+from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.ca import RunningCa
 from tests.support.issue import issue
 from tests.support.jws import Signer
@@ -119,6 +122,41 @@ def test_renewals_by_ari_are_exempt(make_ca: MakeCa, website: WebServer) -> None
     refusal(client, client.url("newOrder"), order_of("a.test.localhost", replaces="AAAA.AAAA"))  # not honoured
     _, renewal = client.order(["a.test.localhost"], replaces=ari_id(leaf))
     assert renewal["replaces"] == ari_id(leaf)
+
+
+def test_one_live_order_is_exempt_for_each_certificate_that_is_replaced(make_ca: MakeCa, website: WebServer) -> None:
+    ca = limited(make_ca, 1, "new_order_per_account")
+    client = ca.client().register()
+    order = issue(client, website, ["a.test.localhost"])
+    old = ari_id(certificates(client.ok(order["certificate"]).text)[0])
+    _, renewal = client.order(["a.test.localhost"], replaces=old)
+    refusal(client, client.url("newOrder"), order_of("a.test.localhost", replaces=old))
+    issuing = client.finalize(renewal, make_csr(["a.test.localhost"]))
+    new = ari_id(certificates(client.ok(body_of(issuing)["certificate"]).text)[0])
+    client.order(["a.test.localhost"], replaces=new)
+
+
+def test_a_renewal_is_counted_for_its_new_names(make_ca: MakeCa, website: WebServer, database_url: str) -> None:
+    ca = limited(make_ca, 1, "new_order_per_name", database_url=database_url)
+    client = ca.client().register()
+    order = issue(client, website, ["a.test.localhost"])
+    old = ari_id(certificates(client.ok(order["certificate"]).text)[0])
+    client.order(["b.test.localhost"])
+    wanted = order_of("a.test.localhost", "b.test.localhost", replaces=old)
+    assert "(dns:b.test.localhost)" in refusal(client, client.url("newOrder"), wanted)
+    _, renewal = client.order(["a.test.localhost", "c.test.localhost"], replaces=old)
+    assert renewal["replaces"] == old
+
+
+def test_an_order_that_is_limited_takes_no_number_of_the_audit_trail(make_ca: MakeCa, postgres_url: str) -> None:
+    ca = limited(make_ca, 1, "new_order_per_account", database_url=postgres_url)
+    client = ca.client().register()
+    client.order(["a.test.localhost"])
+    for _ in range(TOLD + 1):
+        refusal(client, client.url("newOrder"), order_of("a.test.localhost"))
+    with ca.authority.database.read() as connection:
+        numbers = list(connection.scalars(select(AUDIT_EVENTS.c.id).order_by(AUDIT_EVENTS.c.id)))
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def failing(client: AcmeClient, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_json_is_the_same_document(run: Run, file: Path, tmp_path: Path) -> None
         ("deny = true", 'deny = "yes"', 5, "boolean"),
         ("deny = true", "deny = ", 5, "not TOML"),
         ('name = "all"', 'name = "all"\ncondition = "accounts == 1"', 10, "no variable 'accounts'"),
+        ('name = "all"', 'name = "all"\ncondition = "identifier.valu == \'x\'"', 10, "identifier has no 'valu'"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(
@@ -157,3 +159,16 @@ expect = { refused = true }
     assert f"FAIL  {cases}: wrong\n      refused: expected a refusal, all names are allowed\n" in result.stdout
     assert "2 of 3 cases pass." in result.stdout
     assert "FAIL" in run("test", str(cases)).stdout  # the configuration's own rules deny no databases
+
+
+def test_another_policy_can_be_applied_where_none_can_be_read(run: Run, file: Path, tmp_path: Path) -> None:
+    run("apply", str(file))
+    with sqlite3.connect(next(tmp_path.rglob("*.db"))) as database:
+        database.execute("""UPDATE versions SET document = '{"rules": [{"name": "x", "new": 1}]}' WHERE number = 2""")
+    shown = run("show", "--json")
+    assert shown.exit_code == 0, shown.output
+    assert "cannot be read" in json.loads(shown.stdout)["comment"]
+    assert run("history").exit_code == 0
+    assert run("rollback", "2").exit_code == 1
+    applied = run("apply", str(file))
+    assert (applied.exit_code, applied.stdout.splitlines()[-1]) == (0, "Version 3 is in force."), applied.output

@@ -53,6 +53,26 @@ def test_an_expression_without_an_answer_refuses_with_the_reason(source: str, re
         policy(*rules).decide(SOMEBODY, (NAME,))
 
 
+@pytest.mark.parametrize(("verified", "holds"), [(True, True), (False, False), ("true", False), (None, False)])
+@pytest.mark.parametrize("path", ["email", "user.email"])
+def test_an_email_that_nobody_verified_is_not_seen(path: str, verified: object, holds: bool) -> None:  # noqa: FBT001 - a table's column
+    claims = {"email": "a@corp.example", **({} if verified is None else {"email_verified": verified})}
+    facts = Facts(Applicant("7", None, "deploy", {**claims, "user": claims}), (NAME,))
+    assert Condition(f"claims.{path} == 'a@corp.example'").holds(facts, NAME) is holds
+
+
+@pytest.mark.parametrize(("length", "holds"), [(500, True), (501, False)])
+def test_a_list_of_too_many_elements_is_not_seen(length: int, holds: bool) -> None:  # noqa: FBT001 - a table's column
+    """An expression may look at all of them for each of them."""
+    facts = Facts(Applicant("7", None, "deploy", {"groups": [str(number) for number in range(length)]}), (NAME,))
+    each_with_each = Condition("claims.groups.all(g, !((g + 'x') in claims.groups))")
+    if holds:
+        assert each_with_each.holds(facts, NAME)
+    else:
+        with pytest.raises(ConditionFailedError):
+            each_with_each.holds(facts, NAME)
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -69,6 +89,47 @@ def test_an_expression_without_an_answer_refuses_with_the_reason(source: str, re
 def test_what_is_no_expression_or_costs_too_much_is_refused(source: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Condition(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        r"""r"\" == profile || identifiers.all(a, identifiers.all(b, a == b)) || profile == "x" """,
+        r"""br'\' == b'a' || identifiers.all(a, identifiers.all(b, a == b)) || profile == 'x'""",
+        r"""profile == r'\' || identifiers.all(a, identifiers.all(b, a == b)) || profile == r'\' """,
+        "identifiers.exists(a, identifiers.existsOne(b, a == b))",
+        "identifiers // .all(\n .all(a, identifiers // (\n .all(b, a == b))",
+        "profile == '\\\\' || identifiers.all(a, identifiers.all(b, a == b)) || profile == '\\\\'",
+    ],
+)
+def test_no_text_and_no_comment_hides_a_loop(source: str) -> None:
+    with pytest.raises(ValueError, match="inside another one"):
+        Condition(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "mistake"),
+    [
+        ("identifier.valu == 'x'", "identifier has no 'valu'; it has type, value, wildcard"),
+        ("profile == 'x' && identifiers.all(i, i.name != 'x')", "i has no 'name'"),
+        ("identifiers.all(i, i.value != 'x') && claims.teams.exists(i, i.name == 'x')", None),
+        ("identifier.value.matches('(')", "not a valid regex"),
+        ("profile == 'x' && identifier.value.matches('(')", "not a valid regex"),
+        (r'identifier.value.matches("^\\w{1,63}(\\.\\w{1,63}){1,3}$")', "not a valid regex"),
+        ("identifier.value.matches(claims.pattern)", "a regular expression in quotes"),
+        ("identifier.value.matches(r'^[a-z]+[.]example$')", None),
+        ("account", "neither true nor false"),
+        ("account < 1", "No such overload"),
+        ("claims.team == 'web'", None),
+        ("claims.level < 3", None),
+        ("{'web': true}[eab_label]", None),
+        ("identifiers[1].value == 'x'", None),
+        ("identifier.value.size() < 9 && size(identifier.value) < 9", None),
+    ],
+)
+def test_what_can_never_be_right_is_told_when_it_is_written(source: str, mistake: str | None) -> None:
+    found = Condition(source).mistake()
+    assert found is None if mistake is None else mistake in (found or "")
 
 
 def test_brackets_and_loops_in_texts_are_texts() -> None:

@@ -14,8 +14,9 @@ from acme_ca.policy.conditions import Facts, check_condition
 from acme_ca.policy.document import Document, changes
 from acme_ca.policy.engine import Applicant, Policy, Rule
 from acme_ca.policy.matchers import Matcher, Said, address_of
+from acme_ca.policy.petitions import Petition, Terms
 from acme_ca.policy.shadowing import shadowed
-from acme_ca.policy.verdicts import Petition, differences
+from acme_ca.policy.verdicts import differences
 
 labels = st.sampled_from(["a", "b", "corp"])
 names = st.lists(labels, min_size=1, max_size=3).map(".".join)
@@ -129,7 +130,8 @@ def test_differences_are_the_names_that_are_decided_otherwise(
     rules: tuple[Rule, ...], others: tuple[Rule, ...], asked: list[Identifier]
 ) -> None:
     applicant = Applicant("1", None, profile="server-1h")
-    found = differences(policy(rules), policy(others), Petition(applicant, tuple(asked)))
+    terms = Terms("server-1h", {"server-1h": 3600}, frozenset())
+    found = differences(policy(rules), policy(others), terms, Petition(applicant, tuple(asked)))
     by_name = {
         str(name)
         for name in asked

@@ -197,6 +197,16 @@ def test_a_claim_that_does_not_fit_refuses_the_workload_whatever_later_rules_say
     assert detail.startswith("rule k8s-services of environment prod refuses workload 'system:serviceaccount:pay:api'")
 
 
+def test_what_is_kept_for_conditions_is_what_rules_see() -> None:
+    claims = {"instance": "made up", "user": {"email": "a@b", "email_verified": True}}
+    kept = policy().subset(workload(claims), frozenset({"sub", "instance", "user.email"}))
+    assert kept == {
+        "sub": "system:serviceaccount:pay:api",
+        "instance": None,
+        "user": {"email": "a@b", "email_verified": True},
+    }
+
+
 def test_an_unverified_email_is_missing_for_rules_and_templates() -> None:
     of = policy(read(match={"email": "a@corp.example"}), read(name="all", match={"email": {"present": True}}))
     assert of.grant(workload({"email": "a@corp.example", "email_verified": True})).rule == "r"

@@ -175,6 +175,15 @@ def test_who_renews_far_too_often_has_to_wait(make_ca: MakeCa, website: WebServe
     issue(client, website, [NAME])
 
 
+def test_a_replacement_that_is_not_honoured_hides_no_renewal(make_ca: MakeCa, website: WebServer) -> None:
+    ca = make_ca(renewals=2, duration=300)
+    client = ca.client().register()
+    for _ in range(2):
+        issue(client, website, [NAME])
+    answer = client.post(client.url("newOrder"), {"identifiers": [{"type": "dns", "value": NAME}], "replaces": "AA.AQ"})
+    assert (answer.status_code, "far more often" in body_of(answer)["detail"]) == (429, True)
+
+
 class TestAccounts:
     def test_are_found_by_what_they_are(self, ca: RunningCa) -> None:
         clients = [ca.client().register() for _ in range(4)]
