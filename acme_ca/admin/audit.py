@@ -45,6 +45,8 @@ class Search(Paged):
     actor: Text | None = None
     account: Text | None = None
     subject: Text | None = None
+    about: Text | None = None
+    """The id of an order, account, certificate, … that events are of, by or about."""
     name: Text | None = None
     """A name of an order, authorization or certificate; finds sealed events only."""
     serial: Text | None = None

@@ -85,6 +85,7 @@ def tail(config_path: Path, lines: int, follow: bool, as_json: bool) -> None:  #
 @click.option("--actor", help="Who did it: an account's id, admin:NAME, system.")
 @click.option("--account", help="The account that it is about.")
 @click.option("--subject", help="The id of the order, certificate, … that it is about.")
+@click.option("--about", help="The id of an order, account, … that events are of, by or about.")
 @click.option("--name", help="A name in a sealed event: of an order, authorization or certificate.")
 @click.option("--serial", help="The serial of a certificate in a sealed event, in hexadecimal.")
 @click.option("--after", help="The cursor that the page before ended with.")

@@ -59,7 +59,7 @@ def _story(api: Api, what: str, environment: str | None) -> list[Event]:
     """Return the events about it, and those of the order that they belong to."""
     plain = what.lower()
     if ID.fullmatch(plain):
-        found = [*_events(api, environment, subject=plain), *_events(api, environment, account=plain)]
+        found = _events(api, environment, about=plain)
     elif SERIAL.fullmatch(plain) and not is_address(plain):
         found = _events(api, environment, serial=plain.replace(":", "").zfill(SERIAL_DIGITS))
     else:

@@ -46,12 +46,12 @@ AUDIT_SEALS = Table(
 AUDIT_TERMS = Table(
     "audit_terms",
     METADATA,
-    Column("term", String(), nullable=False),  # `name:www.corp.example`, `serial:00…`
+    Column("term", String(), nullable=False),  # `name:www.corp.example`, `serial:00…`, `id:` + subject, account, …
     Column("event_id", BigInteger(), nullable=False),
     PrimaryKeyConstraint("term", "event_id"),
     sqlite_with_rowid=False,
 )
-"""Names and serials in the details of sealed events, to search by. An index only: what is true the events say.
+"""Who and what sealed events are about, to search by. An index only: what is true the events say.
 
 Append-only, and `ChainEnd` counts them: a search that tells less than there is would be believed.
 """

@@ -1,6 +1,8 @@
 """The audit trail: what happened. Each event is committed with its fact, and never changed or deleted afterwards.
 
-Triggers refuse both (migrations/versions/0004). What an event was when it was sealed, audit_chain.py knows.
+Triggers refuse both (migrations/versions/0004). What an event was when it was sealed, audit_chain.py knows. Only what
+grows at its end is indexed here, for each index is written in the transaction of each fact; by what else events are
+found, AUDIT_TERMS has once they are sealed.
 """
 
 from sqlalchemy import JSON, Column, Index, String, Table
@@ -26,21 +28,3 @@ EVENTS = AUDIT_EVENTS.c
 Index("ix_audit_events_at", EVENTS.at, EVENTS.id)
 Index("ix_audit_events_environment", EVENTS.environment, EVENTS.id)
 Index("ix_audit_events_event", EVENTS.event, EVENTS.id)
-Index("ix_audit_events_subject", EVENTS.subject, EVENTS.id)
-_OF_ACCOUNT = EVENTS.account_id.is_not(None)
-Index(
-    "ix_audit_events_account",
-    EVENTS.account_id,
-    EVENTS.id,
-    sqlite_where=_OF_ACCOUNT,
-    postgresql_where=_OF_ACCOUNT,
-)
-BY_SOMEBODY_ELSE = (EVENTS.account_id.is_(None)) | (EVENTS.actor != EVENTS.account_id)
-"""Whether an event was not done by the account it is about: what an account does itself is found by the account."""
-Index(
-    "ix_audit_events_actor",
-    EVENTS.actor,
-    EVENTS.id,
-    sqlite_where=BY_SOMEBODY_ELSE,
-    postgresql_where=BY_SOMEBODY_ELSE,
-)

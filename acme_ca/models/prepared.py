@@ -43,6 +43,10 @@ class Prepared:
         """Execute, and return how many rows changed."""
         return self._for(connection.dialect).execute(connection, parameters).rowcount
 
+    def change_many(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
+        """Execute once with each parameters."""
+        self._for(connection.dialect).execute_many(connection, parameters)
+
     def _for(self, dialect: Dialect) -> _Compiled:
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
@@ -64,12 +68,18 @@ class _Compiled:
         self.results = tuple((index, convert) for index, convert in enumerate(results) if convert is not None)
 
     def execute(self, connection: Connection, parameters: Mapping[str, Any]) -> _Cursor:
+        driver = cast("Any", connection.connection.driver_connection)  # each driver has `execute`, as sqlite3 has it
+        return cast("_Cursor", driver.execute(self._sql, self._arguments(parameters)))
+
+    def execute_many(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
+        driver = cast("Any", connection.connection.driver_connection)
+        driver.cursor().executemany(self._sql, [self._arguments(values) for values in parameters])
+
+    def _arguments(self, parameters: Mapping[str, Any]) -> Mapping[str, Any] | Sequence[Any]:
         values = {**self._constants, **parameters}
         for name, convert in self._binds:
             values[name] = convert(values[name])
-        driver = cast("Any", connection.connection.driver_connection)  # each driver has `execute`, as sqlite3 has it
-        arguments = values if self._positions is None else [values[name] for name in self._positions]
-        return cast("_Cursor", driver.execute(self._sql, arguments))
+        return values if self._positions is None else [values[name] for name in self._positions]
 
     def converted(self, row: Sequence[Any]) -> list[Any]:
         values = list(row)

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
+from sqlalchemy.dialects import postgresql
 
 from acme_ca import clock, metrics
 from acme_ca.authority import Authority
@@ -28,7 +29,8 @@ from acme_ca.models.audit_chain import (
     chain_end,
     link,
 )
-from acme_ca.models.audit_event import AUDIT_EVENTS
+from acme_ca.models.audit_event import AUDIT_EVENTS, SYSTEM
+from acme_ca.models.prepared import Prepared
 from acme_ca.services import audit_checkpoints
 
 BATCH = 250  # events sealed in one transaction: a few hundredths of a second of SQLite's one turn to write
@@ -37,6 +39,12 @@ GAP_KEPT = timedelta(days=1)  # no transaction here takes that long: what has no
 MAX_GAPS = 10_000
 LINES = 8  # of a canonical form
 LONGEST_TERM = 600  # characters; PostgreSQL refuses to index 2,704 octets
+
+_SEAL = Prepared(insert(AUDIT_SEALS).inline(), ("seq", "event_id", "hash"))
+_INDEX = Prepared(  # a word that somebody else wrote is no reason to stop: `verify` counts them
+    postgresql.insert(AUDIT_TERMS).inline().on_conflict_do_nothing(),
+    ("term", "event_id"),  # good SQL for SQLite too
+)
 
 log = structlog.get_logger(__name__)
 
@@ -124,11 +132,8 @@ def _append(connection: Connection, end: ChainEnd, events: Sequence[Event]) -> N
         end.hash = link(end.hash, form)
         seals.append({"seq": end.seq, "event_id": identifier, "hash": end.hash})
         terms.update((term, identifier) for term in terms_of(form))
-    connection.execute(insert(AUDIT_SEALS), seals)
-    if terms:
-        connection.execute(
-            insert(AUDIT_TERMS), [{"term": term, "event_id": identifier} for term, identifier in sorted(terms)]
-        )
+    _SEAL.change_many(connection, seals)
+    _INDEX.change_many(connection, [{"term": term, "event_id": identifier} for term, identifier in sorted(terms)])
     end.terms += len(terms)
     end.gaps = _gaps(end, [event[0] for event in events])
     end.last_id = max(end.last_id, events[-1][0])
@@ -155,19 +160,27 @@ def lines_of(form: bytes) -> list[str]:
 
 
 def terms_of(form: bytes) -> Iterator[str]:
-    """Yield the names and the serial that an event is to be found by, as far as its canonical form can be read."""
-    try:
-        details = json.loads(lines_of(form)[-1])
-    except (ValueError, RecursionError):  # somebody else wrote it: it is sealed like any other
-        return
-    if not isinstance(details, dict):
-        return
+    """Yield what an event is to be found by, as far as its canonical form can be read: ids, names and the serial."""
+    lines = lines_of(form)
+    ids = [lines[4], lines[5].removeprefix("account ") if lines[5] != "no account" else "", lines[6]]
+    details = _details(lines[-1])
+    for identifier in (*ids, details.get("order")):
+        if identifier not in ("", SYSTEM) and _may_be_term(identifier):
+            yield f"id:{identifier}"
     names = details.get("names")
     for name in (*(names if isinstance(names, list) else ()), details.get("identifier")):
         if _may_be_term(name):
             yield f"name:{(name.partition(':')[2] or name).lower()}"
     if _may_be_term(serial := details.get("serial")):
         yield f"serial:{serial.lower()}"
+
+
+def _details(text: str) -> dict[str, Any]:
+    try:
+        details = json.loads(text)
+    except (ValueError, RecursionError):  # somebody else wrote it: it is sealed like any other
+        return {}
+    return details if isinstance(details, dict) else {}
 
 
 def _may_be_term(text: object) -> TypeGuard[str]:

@@ -1,4 +1,7 @@
-"""Search in the audit trail, newest first: every condition has an index, and a page begins where the last one ended."""
+"""Search in the audit trail, newest first: every condition has an index, and a page begins where the last one ended.
+
+Sealed events are found by AUDIT_TERMS, the few that are not sealed yet by themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union_all
 
 from acme_ca.db import Database
-from acme_ca.models import base
-from acme_ca.models.audit_chain import AUDIT_SEALS, AUDIT_TERMS, EVENT
+from acme_ca.models.audit_chain import AUDIT_SEALS, AUDIT_TERMS, EVENT, chain_end
+from acme_ca.models.audit_event import AUDIT_EVENTS, SYSTEM
 from acme_ca.services.audit_events import COLUMNS, LIMIT, event_of, place
 from acme_ca.sinks import SealedEvent
 
@@ -20,7 +23,8 @@ class Wanted:
     """Which events: those that meet all conditions. `name` and `serial` find sealed events only.
 
     `environments` are all that may be seen, if it is not empty. `event` is `noun.verb` or a noun alone; `since` is the
-    first moment and `until` the first that is too late.
+    first moment and `until` the first that is too late. `about` is the id of an order, account, certificate or whatever
+    else an event is of, by or about.
     """
 
     since: datetime | None = None
@@ -30,6 +34,7 @@ class Wanted:
     actor: str | None = None
     account: str | None = None
     subject: str | None = None
+    about: str | None = None
     name: str | None = None
     serial: str | None = None
     environments: tuple[str, ...] = ()
@@ -62,21 +67,14 @@ def _conditions(connection: Connection, wanted: Wanted) -> Iterator[ColumnElemen
     yield from _times(connection, wanted)
     if wanted.environments:
         yield EVENT.c.environment.in_(wanted.environments)
-    for column, value in (
-        (EVENT.c.environment, wanted.environment),
-        (EVENT.c.account_id, wanted.account),
-        (EVENT.c.subject, wanted.subject),
-    ):
-        if value is not None:
-            yield column == value
+    if wanted.environment is not None:
+        yield EVENT.c.environment == wanted.environment
     if wanted.event is not None:
         yield _event(wanted.event)
-    if wanted.actor is not None:
-        yield _actor(wanted.actor)
+    yield from _ids(connection, wanted)
     for kind, value in (("name", wanted.name), ("serial", wanted.serial)):
         if value is not None:
-            term = f"{kind}:{value.lower()}"
-            yield EVENT.c.id.in_(select(AUDIT_TERMS.c.event_id).where(AUDIT_TERMS.c.term == term))
+            yield EVENT.c.id.in_(_with_term(f"{kind}:{value.lower()}"))
 
 
 def _times(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
@@ -92,15 +90,34 @@ def _times(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[boo
         yield EVENT.c.id.between(first or 0, last or 0)
 
 
+def _ids(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    for column, value in (
+        (EVENT.c.actor, wanted.actor),
+        (EVENT.c.account_id, wanted.account),
+        (EVENT.c.subject, wanted.subject),
+    ):
+        if value is not None:
+            yield column == value
+            yield from _about(connection, value)
+    if wanted.about is not None:
+        yield from _about(connection, wanted.about)
+
+
 def _event(event: str) -> ColumnElement[bool]:
     if "." in event:
         return EVENT.c.event == event
     return and_(EVENT.c.event >= f"{event}.", EVENT.c.event < f"{event}/")  # `/` follows `.`
 
 
-def _actor(actor: str) -> ColumnElement[bool]:
-    """Return the condition in a form for which there is an index: see BY_SOMEBODY_ELSE."""
-    else_ = and_(or_(EVENT.c.account_id.is_(None), EVENT.c.actor != EVENT.c.account_id), EVENT.c.actor == actor)
-    if not base.ID.fullmatch(actor):
-        return else_
-    return or_(else_, and_(EVENT.c.account_id == actor, EVENT.c.actor == actor))
+def _about(connection: Connection, identifier: str) -> Iterator[ColumnElement[bool]]:
+    """Yield the condition that finds what is of, by or about an id; what the CA itself does, most of all is."""
+    if identifier == SYSTEM:
+        return
+    events = AUDIT_EVENTS.c
+    has_it = or_(events.subject == identifier, events.account_id == identifier, events.actor == identifier)
+    unsealed = select(events.id).where(events.id > chain_end(connection).last_id, has_it)
+    yield EVENT.c.id.in_(union_all(_with_term(f"id:{identifier}"), unsealed))
+
+
+def _with_term(term: str) -> Select[tuple[int]]:
+    return select(AUDIT_TERMS.c.event_id).where(AUDIT_TERMS.c.term == term)

@@ -139,9 +139,11 @@ def forge(database: Database, kept: int) -> None:
     with tampering(database) as connection:
         ids = list(connection.scalars(text("SELECT id FROM audit_events ORDER BY id")))
         connection.execute(text("DELETE FROM audit_seals"))
+        connection.execute(text("DELETE FROM audit_terms"))
         connection.execute(text("DELETE FROM audit_events WHERE id > :last"), {"last": ids[kept - 1]})
         connection.execute(
-            text("UPDATE audit_chain_ends SET seq = 0, last_id = 0, hash = :zeros, gaps = '{}'"), {"zeros": bytes(32)}
+            text("UPDATE audit_chain_ends SET seq = 0, last_id = 0, terms = 0, hash = :zeros, gaps = '{}'"),
+            {"zeros": bytes(32)},
         )
     seal(database)
 

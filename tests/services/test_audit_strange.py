@@ -52,6 +52,14 @@ def test_an_index_that_lost_words_is_found(database: Database) -> None:
     assert found(database) == [(EVENTS + 1, "terms")]
 
 
+def test_words_that_somebody_else_wrote_stop_no_sealer(database: Database) -> None:
+    with database.write() as connection:
+        run(connection, "INSERT INTO audit_terms VALUES ('id\\:ahead', :id)", id=EVENTS + 1)
+        audit.record(connection, "test", "order.created", "ahead")
+    assert seal(database) == 1
+    assert verify(database).is_good, "what the index says is true"
+
+
 STRANGE = {
     "subject": ("UPDATE audit_events SET subject = CAST(x'ff' AS TEXT) WHERE subject = 'order-4'", [(4, "changed")]),
     "hash": ("UPDATE audit_seals SET hash = 'text' WHERE seq = 4", [(4, "changed")]),
