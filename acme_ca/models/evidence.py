@@ -1,7 +1,7 @@
 """Why a certificate could be issued: how each name was proved, and which rules decided. Kept with its ledger line.
 
 Orders and authorizations are swept a day after they end, while a certificate may live much longer. What is kept is
-bounded, compressed, and only ever read by operators.
+bounded, compressed when it is long, and only ever read by operators.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from acme_ca.models.authorization import Authorization
 from acme_ca.models.order import Order
 
 MAX_SIZE = 65_536  # octets of JSON; the transcripts of the last names are left out beyond it
+SHORT = 2048  # octets of JSON that are kept as they are: to compress them costs more than they take
 MAX_RECORDS = 12  # of one name: each is a request or a question of one validation
 MAX_ATTEMPTS = 5  # of one name, the last ones
 
 
 def pack(order: Order, authorizations: Sequence[Authorization], rules: Sequence[str]) -> bytes:
-    """Return the evidence for an order: JSON, compressed with zlib."""
+    """Return the evidence for an order: JSON, and more than SHORT of it compressed with zlib."""
     left = MAX_SIZE
     proofs = []
     for authorization in authorizations:
@@ -33,14 +34,15 @@ def pack(order: Order, authorizations: Sequence[Authorization], rules: Sequence[
         "rules": list(rules),
         "proofs": proofs,
     }
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+    packed = json.dumps(document, separators=(",", ":")).encode()
+    return packed if len(packed) <= SHORT else zlib.compress(packed, 1)
 
 
 def unpack(packed: bytes | None) -> dict[str, Any] | None:
     """Return what `pack` made; None when it is kept no more."""
     if packed is None:
         return None
-    document: dict[str, Any] = json.loads(zlib.decompress(packed))
+    document: dict[str, Any] = json.loads(packed if packed.startswith(b"{") else zlib.decompress(packed))
     return document
 
 

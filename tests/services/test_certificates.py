@@ -323,6 +323,17 @@ def test_detail_tells_how_a_name_was_proved_after_the_order_is_swept(ca: Running
     assert detail.certificate.policy_version == policy.version
 
 
+def test_much_evidence_is_kept_compressed(ca: RunningCa, website: WebServer) -> None:
+    names = [f"n{number}.test.localhost" for number in range(8)]
+    issue(ca.client().register(), website, names)
+    ((serial, packed),) = rows.select(ca.authority.database, "SELECT serial, evidence FROM certificates")
+    assert not bytes(packed).startswith(b"{")
+    detail = certificates.detail(ca.authority, "test", serial)
+    assert detail.evidence is not None
+    assert [proof["identifier"] for proof in detail.evidence["proofs"]] == [f"dns:{name}" for name in names]
+    assert len(packed) < len(str(detail.evidence)) / 3
+
+
 def test_detail_tells_the_lineage_both_ways(ca: RunningCa, website: WebServer) -> None:
     client = ca.client().register()
     ders = obtain_lineage(client, website, 3)
