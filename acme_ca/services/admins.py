@@ -262,7 +262,7 @@ def _seen(ca: Authority, credential: AdminCertificate | AdminToken, name: str, n
     with ca.database.write() as connection:
         credential.used_at = now
         base.update(connection, credential)
-        _audit(connection, "admin.signed_in", name, f"admin:{name}", with_=kind)
+        _audit(connection, "admin.signed_in", name, f"admin:{name}", credential=kind)
 
 
 def _get(connection: Connection, name: str, *, lock: bool = False) -> Admin:

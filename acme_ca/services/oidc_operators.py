@@ -57,7 +57,7 @@ def _audit_once(ca: Authority, token: bytes, found: Operator) -> None:
     if token in _audited:
         return
     with ca.database.write() as connection:
-        audit.record(connection, audit.EVERYWHERE, "admin.signed_in", found.by, by=found.by, with_="oidc")
+        audit.record(connection, audit.EVERYWHERE, "admin.signed_in", found.by, by=found.by, credential="oidc")
     _audited[token] = None
     while len(_audited) > REMEMBERED:
         _audited.popitem(last=False)

@@ -201,7 +201,7 @@ def test_authorization_is_not_used_in_another_environment(make_ca: MakeCa, websi
     assert not {rows.id_of(url) for url in pending["authorizations"]} & {
         rows.id_of(url) for url in order["authorizations"]
     }
-    test.ok(test.url("newAuthz"), {"identifier": identifier}, status=201)
+    assert test.ok(test.url("newAuthz"), {"identifier": identifier}).headers["Location"] in pending["authorizations"]
     der = certificates(dev.ok(order["certificate"]).text)[0].public_bytes(Encoding.DER)
     authorize(test, website, pending)
     assert test.get(url)["status"] == "ready"
