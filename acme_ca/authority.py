@@ -28,6 +28,7 @@ from acme_ca.pki.profile import BUILTIN, Profile
 from acme_ca.policies_in_force import PoliciesInForce, Shadow
 from acme_ca.policy.engine import Applicant, Policy
 from acme_ca.policy.petitions import Entitlement, Petition, Terms, entitle
+from acme_ca.policy.scope import stored
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.processes import Processes
@@ -129,6 +130,7 @@ class Environment:
             claims={} if binding is None or grant is None else binding.claims,
             profile=self.settings.default_profile if profile is None else profile,
             key_type=key_type,
+            scope=stored(account.scope),
         )
 
     @property

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from acme_ca import clock
 from acme_ca.admin.calls import Answered, Asked, Call, Model, Page, Paged, Query, Text, Time
 from acme_ca.models.admin import Permission
 from acme_ca.models.external_key import ExternalKey
+from acme_ca.policy.patterns import NamePattern
+from acme_ca.policy.scope import MAX_ENTRIES, Scope, stored
+from acme_ca.problems import Malformed
 from acme_ca.services import external_keys
+from acme_ca.services.external_keys import Wanted
 
+USES_MAX = 1_000_000
+Network = IPv4Network | IPv6Network
 HOURS_MAX = 876_000.0  # 100 years
 PATH = "/environments/{environment}/eab"
+
+
+class ScopeView(Model):
+    """What a key is for, of what the rules allow. What is left out is not bounded by it."""
+
+    dns: Annotated[tuple[NamePattern, ...], Field(strict=False, max_length=MAX_ENTRIES)] = ()
+    """Names: NAME, *.NAME (one label below), **.NAME (all below), .NAME (itself and all below)."""
+    ip: Annotated[tuple[Network, ...], Field(strict=False, max_length=MAX_ENTRIES)] = ()
+    """Networks whose addresses it is for."""
+    profiles: Annotated[tuple[Text, ...], Field(strict=False, max_length=MAX_ENTRIES)] = ()
+    """Profiles of the environment."""
 
 
 class NewKey(Model):
@@ -23,9 +41,19 @@ class NewKey(Model):
     label: Text | None = None
     """What policy rules select by (`eab = [LABEL]`)."""
     reusable: bool = False
-    """Whether it is good for any number of accounts; otherwise for one."""
+    """Whether it is good for any number of accounts; otherwise for one, or as many as `uses` says."""
+    uses: Annotated[int, Field(ge=1, le=USES_MAX)] | None = None
+    """For how many accounts it is good."""
+    scope: ScopeView = ScopeView()
+    """What its accounts may have."""
     hours: Annotated[float, Field(gt=0, le=HOURS_MAX)] | None = None
     """How long it can bind accounts; for ever when left out."""
+
+    @model_validator(mode="after")
+    def _counts_one_way(self) -> Self:
+        if self.reusable and self.uses is not None:
+            raise ValueError("a key is reusable, for any number of accounts, or has `uses`: leave one of them out")
+        return self
 
 
 class KeyView(Model):
@@ -35,6 +63,9 @@ class KeyView(Model):
     label: str | None
     status: Literal["usable", "used", "expired", "revoked"]
     reusable: bool
+    uses_left: int | None
+    """How many accounts more it is good for; null for one, or any number if it is reusable."""
+    scope: ScopeView
     created_at: Time
     expires_at: Time | None
 
@@ -64,6 +95,8 @@ class Revoking(Query):
 
     keep_accounts: bool = False
     """Let the accounts that were made with it go on."""
+    revoke: int | None = None
+    """Revoke the certificates of these accounts too, for this reason (RFC 5280 §5.3.1)."""
 
 
 class Revoked(Model):
@@ -72,6 +105,10 @@ class Revoked(Model):
     kid: str
     accounts: int
     """How many accounts ended with it."""
+    revocation: str | None
+    """The revocation of their certificates."""
+    certificates: int
+    """How many that are."""
 
 
 def _list(asked: Asked) -> Page[KeyView]:
@@ -84,14 +121,17 @@ def _list(asked: Asked) -> Page[KeyView]:
 
 def _create(asked: Asked) -> Answered:
     body, environment = asked.body, asked.environment
-    made = external_keys.create(
-        asked.ca.database,
-        environment.name,
+    if unknown := [profile for profile in body.scope.profiles if profile not in environment.profiles]:
+        known = ", ".join(environment.profiles)
+        raise Malformed(f"scope.profiles: environment {environment.name} has no profile {unknown[0]}; it has {known}")
+    wanted = Wanted(
         label=body.label,
         reusable=body.reusable,
+        uses=body.uses,
         lifetime=None if body.hours is None else timedelta(hours=body.hours),
-        by=asked.operator.by,
+        scope=Scope(**body.scope.model_dump()),
     )
+    made = external_keys.create(asked.ca.database, environment.name, wanted, by=asked.operator.by)
     shown = MadeKey(
         kid=made.kid,
         mac_key=None if asked.dry_run else made.mac_key,
@@ -106,15 +146,18 @@ def _get(asked: Asked) -> KeyView:
 
 
 def _revoke(asked: Asked) -> Revoked:
-    kid = asked.path["kid"]
-    ended = external_keys.revoke(
-        asked.ca.database,
-        asked.environment.name,
-        kid,
-        keep_accounts=asked.query.keep_accounts,
-        by=asked.operator.by,
+    kid, query = asked.path["kid"], asked.query
+    how = {"keep_accounts": query.keep_accounts, "reason": query.revoke, "by": asked.operator.by}
+    if asked.dry_run:
+        ended, total = external_keys.preview_revoke(asked.ca, asked.environment.name, kid, **how)
+        return Revoked(kid=kid, accounts=ended, revocation=None, certificates=total)
+    ended, revocation = external_keys.revoke(asked.ca, asked.environment.name, kid, **how)
+    return Revoked(
+        kid=kid,
+        accounts=ended,
+        revocation=None if revocation is None else revocation.id,
+        certificates=0 if revocation is None else revocation.total,
     )
-    return Revoked(kid=kid, accounts=ended)
 
 
 def _view(key: ExternalKey) -> KeyView:
@@ -123,6 +166,8 @@ def _view(key: ExternalKey) -> KeyView:
         label=key.label,
         status=key.standing(clock.now()),
         reusable=key.reusable,
+        uses_left=key.uses_left,
+        scope=ScopeView(**(stored(key.scope) or Scope()).model_dump()),
         created_at=key.created_at,
         expires_at=key.expires_at,
     )
@@ -166,6 +211,6 @@ CALLS = (
         work=_revoke,
         query=Revoking,
         answer=Revoked,
-        dry_run="undone",
+        dry_run="own",
     ),
 )

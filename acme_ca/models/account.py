@@ -34,6 +34,7 @@ class Account(Record):
 
     `note` is the operators'. With `paused`, orders look whether their names are (`models/pause.py`). `key_sha256` is of
     the key's SubjectPublicKeyInfo, as that of a blocked key is; None for a key that would not be taken any more.
+    `scope` is what the external key that it was bound by is for.
     """
 
     id: str = field(default_factory=new_id)
@@ -51,6 +52,7 @@ class Account(Record):
     note: str | None = None
     paused: bool = False
     key_sha256: bytes | None = None
+    scope: dict[str, Any] | None = None
 
     def require_valid(self) -> None:
         """Raise AccountEnded unless the account may act. §7.3.6: a deactivated account can do nothing."""

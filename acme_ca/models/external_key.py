@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from acme_ca.models.base import Record, table_of
 from acme_ca.problems import Unauthorized
@@ -12,6 +12,8 @@ from acme_ca.problems import Unauthorized
 class ExternalKey(Record):
     """A MAC key handed to a client out of band; single-use unless `reusable`. `label` is what policy rules select.
 
+    A reusable key is good for `uses_left` accounts more, or for any number. `scope` is what it is for
+    (`policy/scope.py`), unless that is everything the rules allow.
     `binding_id` is the workload whose proof it was exchanged for. The MAC key of a spent key is forgotten.
     """
 
@@ -25,6 +27,8 @@ class ExternalKey(Record):
     used_at: datetime | None = None
     revoked_at: datetime | None = None
     binding_id: str | None = None
+    uses_left: int | None = None
+    scope: dict[str, Any] | None = None
 
     def is_usable(self, now: datetime) -> bool:
         """Whether the key can bind an account now."""
@@ -41,8 +45,8 @@ class ExternalKey(Record):
             reason = "is revoked"
         elif self.expires_at is not None and self.expires_at <= now:
             reason = f"expired at {self.expires_at:%Y-%m-%d %H:%M:%S} UTC"
-        elif self.used_at is not None and not self.reusable:
-            reason = "was used before and is good for one account only"
+        elif self._is_spent:
+            reason = "was used before and is good for no further account"
         return reason
 
     def standing(self, now: datetime) -> Literal["usable", "used", "expired", "revoked"]:
@@ -51,14 +55,20 @@ class ExternalKey(Record):
             return "revoked"
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"
-        return "used" if self.used_at is not None and not self.reusable else "usable"
+        return "used" if self._is_spent else "usable"
 
     def use(self, now: datetime) -> None:
         """Spend the key on an account."""
         self.require_usable(now)
         self.used_at = now
-        if not self.reusable:
+        if self.uses_left is not None:
+            self.uses_left -= 1
+        if self._is_spent:
             self.mac_key = b""
+
+    @property
+    def _is_spent(self) -> bool:
+        return self.uses_left == 0 if self.reusable else self.used_at is not None
 
 
 table_of(ExternalKey, "external_keys")

@@ -18,6 +18,7 @@ from pydantic import AfterValidator
 from acme_ca.identifiers import Identifier
 from acme_ca.policy import expressions
 from acme_ca.policy.claims import without_doubts
+from acme_ca.policy.scope import Scope
 
 VARIABLES: Mapping[str, str] = {
     "account": "the account's id",
@@ -48,6 +49,7 @@ class Applicant:
 
     `eab_label` is the label of the external account key that it was bound by; `workload_rule` is the rule for workloads
     that its workload has, `claims` what is kept of it. `profile` and `key_type` are empty while they are not known.
+    `scope` is what the external account key is for, if it is not for everything.
     """
 
     account_id: str
@@ -56,6 +58,7 @@ class Applicant:
     claims: Mapping[str, Any] = field(default_factory=dict)
     profile: str = ""
     key_type: str = ""
+    scope: Scope | None = None
 
 
 class Condition:

@@ -210,7 +210,12 @@ class Policy:
             )
 
     def _ruling(self, applicant: Applicant, identifier: Identifier, facts: Facts) -> Ruling:
-        """Return what the first rule that speaks about the identifier says, or why none allows it."""
+        """Return what the first rule that speaks about the identifier says, or why none allows it.
+
+        What the account's external key is not for is denied before any rule is heard.
+        """
+        if applicant.scope is not None and (obstacle := applicant.scope.obstacle(identifier)) is not None:
+            return Ruling(identifier, Said.DENIES, None, obstacle)
         narrow: Rule | None = None
         unmet: list[str] = []
         address = address_of(identifier)

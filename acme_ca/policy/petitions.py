@@ -5,14 +5,14 @@ Whoever wants to know asks here, newOrder, finalize and a dry run, so that all o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from acme_ca.identifiers import Identifier
 from acme_ca.policy.conditions import Applicant
 from acme_ca.policy.engine import Decision, Policy, Provable
 from acme_ca.policy.grants import Grant
-from acme_ca.problems import InvalidProfile, OrderNotReady
+from acme_ca.problems import InvalidProfile, OrderNotReady, RejectedIdentifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,24 @@ def decide(policy: Policy, terms: Terms, petition: Petition) -> Decision:
     """Return what the names may have: the covered ones by the workload's grant, the others by the rules.
 
     An order of which no name is covered may have a workload's proof yet, for names that one could have. What a rule
-    denies, no grant gives. Raises RejectedIdentifier.
+    denies, no grant gives; nor does the account's external key, where it is not for it. Raises RejectedIdentifier.
     """
+    decision, scope = _decide(policy, terms, petition), petition.applicant.scope
+    return decision if scope is None or not scope.profiles else _narrowed(decision, scope.profiles)
+
+
+def _narrowed(decision: Decision, profiles: Sequence[str]) -> Decision:
+    """Return a decision with the profiles that an external account key is for; raises RejectedIdentifier for none."""
+    left = decision.profiles.intersection(profiles)
+    if not left:
+        raise RejectedIdentifier(
+            f"the external account key of this account is for profile {', '.join(profiles)} alone, and "
+            f"{', '.join(decision.rules)} allows {', '.join(sorted(decision.profiles))} for these names"
+        )
+    return replace(decision, profiles=left)
+
+
+def _decide(policy: Policy, terms: Terms, petition: Petition) -> Decision:
     applicant, names = petition.applicant, petition.names
     covered = tuple(name for name in names if name in petition.covered)
     if not covered:
@@ -95,14 +111,15 @@ def decide(policy: Policy, terms: Terms, petition: Petition) -> Decision:
 
 
 def _profile(policy: Policy, terms: Terms, petition: Petition, decision: Decision, *, carries_uri: bool) -> str:
-    """Return the profile of an order: the requested one, or the default one, unless its workload needs another.
+    """Return the profile of an order: the requested one, or the default one, unless workload or key need another.
 
     Raises InvalidProfile when the decision does not allow it, or a SPIFFE ID is wanted that it cannot carry.
     """
     requested, grant = petition.requested, petition.grant if petition.covered else None
     name = terms.default_profile if requested is None else requested
-    if requested is None and (grant is not None or carries_uri):
-        preferred = (name, *((grant and grant.profiles) or ()), *terms.lifetimes)
+    scope = petition.applicant.scope
+    if requested is None and (grant is not None or carries_uri or scope is not None):
+        preferred = (name, *((grant and grant.profiles) or ()), *((scope and scope.profiles) or ()), *terms.lifetimes)
         suitable = decision.profiles & terms.carrying if carries_uri else decision.profiles
         name = next((profile for profile in preferred if profile in suitable), name)
     policy.check_profile(decision, name)

@@ -194,6 +194,7 @@ def _created(
         external_account_binding=dict(registration.external_account_binding or {}) if key else None,
         created_at=now,
         key_sha256=spki_sha256(registration.jwk.key),
+        scope=key.scope if key else None,
     )
     base.insert(connection, account)
     rate_limits.count_account(connection, environment, registration.address, now)

@@ -16,6 +16,7 @@ from acme_ca.policy.engine import Applicant, Policy
 from acme_ca.policy.grants import Grant
 from acme_ca.policy.matchers import Said
 from acme_ca.policy.petitions import Petition
+from acme_ca.policy.scope import stored
 from acme_ca.policy.verdicts import Opinion, judge
 from acme_ca.problems import NotFound, Problem
 
@@ -82,6 +83,7 @@ def explain(ca: Authority, environment: Environment, question: Question) -> Expl
         claims=question.claims or ({} if binding is None or grant is None else binding.claims),
         profile=question.profile or environment.settings.default_profile,
         key_type=question.key_type,
+        scope=None if account is None else stored(account.scope),
     )
     covered = frozenset(name for name in names if grant is not None and grant.covers(name))
     petition = Petition(applicant, names, covered, grant, question.profile, may_prove=False)

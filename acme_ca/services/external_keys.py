@@ -7,14 +7,19 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from acme_ca import clock
+from acme_ca.authority import Authority
 from acme_ca.db import Database
 from acme_ca.jose import b64url_encode
 from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus
 from acme_ca.models.external_key import ExternalKey
+from acme_ca.models.revocation import Revocation
+from acme_ca.models.selection import Selection
+from acme_ca.policy.scope import Scope
 from acme_ca.problems import NotFound
-from acme_ca.services import audit
+from acme_ca.services import audit, revocations, selecting
 
+EVERYTHING = Scope()
 MAC_KEY_SIZE = 32  # bytes; HS256 wants no more
 
 
@@ -27,30 +32,49 @@ class NewKey:
     expires_at: datetime | None
 
 
-def create(
-    database: Database,
-    environment: str,
-    *,
-    label: str | None = None,
-    reusable: bool = False,
-    lifetime: timedelta | None = None,
-    by: str | None = None,
-) -> NewKey:
-    """Make a key; it binds one account unless `reusable`, and not after `lifetime`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A key that is wanted: for one account, or `uses` of them, or with `reusable` any number.
+
+    It binds none after `lifetime`. Its accounts may have what it is for (`scope`), as far as the rules allow it.
+    """
+
+    label: str | None = None
+    reusable: bool = False
+    uses: int | None = None
+    lifetime: timedelta | None = None
+    scope: Scope = EVERYTHING
+
+
+def create(database: Database, environment: str, wanted: Wanted | None = None, *, by: str | None = None) -> NewKey:
+    """Make a key, for one account and everything if nothing else is wanted."""
+    wanted = Wanted() if wanted is None else wanted
     now = clock.now()
     mac_key = secrets.token_bytes(MAC_KEY_SIZE)
     key = ExternalKey(
         kid=secrets.token_hex(10),
         environment=environment,
         mac_key=mac_key,
-        label=label,
-        reusable=reusable,
+        label=wanted.label,
+        reusable=wanted.reusable or wanted.uses is not None,
         created_at=now,
-        expires_at=now + lifetime if lifetime is not None else None,
+        expires_at=None if wanted.lifetime is None else now + wanted.lifetime,
+        uses_left=wanted.uses,
+        scope=wanted.scope.document(),
     )
     with database.write(durable=True) as connection:
         base.insert(connection, key)
-        audit.record(connection, environment, "external_key.created", key.kid, label=label, reusable=reusable, by=by)
+        audit.record(
+            connection,
+            environment,
+            "external_key.created",
+            key.kid,
+            label=key.label,
+            reusable=key.reusable,
+            uses=key.uses_left,
+            scope=key.scope,
+            by=by,
+        )
     return NewKey(key.kid, b64url_encode(mac_key), key.expires_at)
 
 
@@ -76,9 +100,37 @@ def page(
 
 
 def revoke(
-    database: Database, environment: str, kid: str, *, keep_accounts: bool = False, by: str | None = None
-) -> int:
-    """Make a key unusable and, unless they are kept, end its accounts; return how many ended. Raises NotFound."""
+    ca: Authority, environment: str, kid: str, *, keep_accounts: bool = False, reason: int | None = None, by: str
+) -> tuple[int, Revocation | None]:
+    """Make a key unusable and, unless they are kept, end its accounts; with a `reason`, revoke their certificates too.
+
+    Return how many accounts ended, and the revocation of many that the worker does. Raises NotFound and
+    BadRevocationReason.
+    """
+    if reason is not None:
+        revocations.check_reason(reason)
+    ended = _revoke(ca.database, environment, kid, keep_accounts=keep_accounts, by=by)
+    if reason is None:
+        return ended, None
+    return ended, revocations.start(ca, _certificates_of(environment, kid), reason, by=by, expected=None)
+
+
+def preview_revoke(
+    ca: Authority, environment: str, kid: str, *, keep_accounts: bool = False, reason: int | None = None, by: str
+) -> tuple[int, int]:
+    """Return how many accounts `revoke` would end, and how many certificates it would revoke; raises as it does."""
+    if reason is not None:
+        revocations.check_reason(reason)
+    with ca.database.rehearsal():
+        ended = _revoke(ca.database, environment, kid, keep_accounts=keep_accounts, by=by)
+    return ended, 0 if reason is None else selecting.preview(ca, _certificates_of(environment, kid)).total
+
+
+def _certificates_of(environment: str, kid: str) -> Selection:
+    return Selection(environment=environment, eab_kid=kid)
+
+
+def _revoke(database: Database, environment: str, kid: str, *, keep_accounts: bool, by: str) -> int:
     now = clock.now()
     with database.write(durable=True) as connection:
         key = _get(connection, environment, kid, lock=True)

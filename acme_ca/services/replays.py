@@ -7,6 +7,7 @@ the kind of a key known. The answer says how many of each it saw, and whether it
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from acme_ca.policy.conditions import Applicant
 from acme_ca.policy.engine import Policy
 from acme_ca.policy.grants import Grant
 from acme_ca.policy.petitions import Petition, Terms
+from acme_ca.policy.scope import Scope, stored
 from acme_ca.policy.verdicts import Difference, Outcome, differences
 from acme_ca.problems import Problem
 from acme_ca.services.orders import NAME_SHOWN
@@ -119,6 +121,14 @@ def _key(petition: Petition) -> Any:  # noqa: ANN401 - a key of a cache
 
 
 @dataclass(frozen=True, slots=True)
+class _Account:
+    """What policy looks at of an account; nothing is known of one that was swept."""
+
+    eab_label: str | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     """What was ordered in an environment, batch by batch: nothing is held open between two."""
 
@@ -146,7 +156,7 @@ class _Source:
         )
         conditions = (columns.environment == self.environment, columns.status == CertificateStatus.ISSUED.value)
         for rows in self._batches(select(*wanted).where(*conditions), columns.id):
-            labels, bindings = self._labels(rows), self._bindings(rows)
+            accounts, bindings = self._accounts(rows), self._bindings(rows)
             for row in rows:
                 self.found.certificates += 1
                 names = tuple(_identifier(name) for name in row.names)
@@ -155,11 +165,12 @@ class _Source:
                 yield Petition(
                     applicant=Applicant(
                         account_id=row.account_id,
-                        eab_label=labels.get(row.account_id),
+                        eab_label=accounts[row.account_id].eab_label,
                         workload_rule=None if grant is None else grant.rule,
                         claims={} if binding is None else binding.claims,
                         profile=row.profile,
                         key_type=_key_type(row.der),
+                        scope=accounts[row.account_id].scope,
                     ),
                     names=names,
                     covered=_covered(names, grant),
@@ -174,11 +185,11 @@ class _Source:
         wanted = (columns.id, columns.account_id, columns.identifiers, columns.requested_profile)
         conditions = (columns.environment == self.environment, columns.status != OrderStatus.VALID.value)
         for rows in self._batches(select(*wanted).where(*conditions), columns.id):
-            labels = self._labels(rows)
+            accounts = self._accounts(rows)
             for row in rows:
                 self.found.unfinished += 1
                 names = tuple(Identifier(body["type"], body["value"]) for body in row.identifiers)
-                yield self._pending(row.account_id, labels, names, row.requested_profile)
+                yield self._pending(row.account_id, accounts, names, row.requested_profile)
 
     def _refused(self) -> Iterator[Petition]:
         columns = AUDIT_EVENTS.c
@@ -192,13 +203,14 @@ class _Source:
                 rows = connection.execute(statement).all()
             recent = [row for row in rows if row.at >= self.found.since]
             own = [row for row in recent if (row.environment, row.event) == (self.environment, "order.refused")]
-            labels = self._labels(own)
+            accounts = self._accounts(own)
             for row in own:
                 names = _names_of(row.details)
                 if names:
                     self.found.refused += 1
                     profile = row.details.get("profile")
-                    yield self._pending(row.account_id or "", labels, names, None if profile is None else str(profile))
+                    requested = None if profile is None else str(profile)
+                    yield self._pending(row.account_id or "", accounts, names, requested)
             if len(recent) < BATCH:
                 return
             last, looked_at = rows[-1].id, looked_at + len(rows)
@@ -216,11 +228,13 @@ class _Source:
             last = rows[-1].id
         self.found.partial = True
 
-    def _labels(self, rows: Sequence[Any]) -> Mapping[str, str | None]:
+    def _accounts(self, rows: Sequence[Any]) -> Mapping[str, _Account]:
         wanted = {row.account_id for row in rows if row.account_id}
+        columns = ACCOUNTS.c
+        statement = select(columns.id, columns.eab_label, columns.scope).where(columns.id.in_(wanted))
         with self.database.read() as connection:
-            found = connection.execute(select(ACCOUNTS.c.id, ACCOUNTS.c.eab_label).where(ACCOUNTS.c.id.in_(wanted)))
-            return {row.id: row.eab_label for row in found}
+            found = connection.execute(statement).all()
+        return defaultdict(_Account, {row.id: _Account(row.eab_label, stored(row.scope)) for row in found})
 
     def _bindings(self, rows: Sequence[Any]) -> Mapping[str, Binding]:
         wanted = {row.binding_id for row in rows if row.binding_id}
@@ -233,13 +247,14 @@ class _Source:
     def _pending(
         self,
         account_id: str,
-        labels: Mapping[str, str | None],
+        accounts: Mapping[str, _Account],
         names: tuple[Identifier, ...],
         requested: str | None,
     ) -> Petition:
         """Return what was asked for by somebody of whose workload nothing is known."""
         profile = self.terms.default_profile if requested is None else requested
-        applicant = Applicant(account_id, labels.get(account_id), profile=profile)
+        account = accounts[account_id]
+        applicant = Applicant(account_id, account.eab_label, profile=profile, scope=account.scope)
         return Petition(applicant, names, requested=requested)
 
 

@@ -11,6 +11,7 @@ from acme_ca.models import base
 from acme_ca.models.certificate import BlockedKey
 from acme_ca.public_keys import spki_sha256
 from acme_ca.services import external_keys
+from acme_ca.services.external_keys import Wanted
 from tests.acme.conftest import MakeCa
 from tests.support.acme_client import AcmeClient, body_of
 from tests.support.ca import RunningCa
@@ -166,7 +167,7 @@ def test_external_account_binding_is_needed_and_reflected(make_ca: MakeCa, algor
     client = ca.client()
     url = client.url("newAccount")
     assert client.refused(url, {})[::2] == ("externalAccountRequired", 403)
-    key = external_keys.create(ca.authority.database, "test", label="team-a")
+    key = external_keys.create(ca.authority.database, "test", Wanted(label="team-a"))
     binding = eab(key.kid, _secret(key), client.signer.key, url, algorithm)
     body = body_of(client.ok(url, {"externalAccountBinding": binding}, status=201))
     assert body["externalAccountBinding"] == binding
@@ -185,10 +186,10 @@ def test_external_account_key_is_good_for_one_account(make_ca: MakeCa) -> None:
 
 def test_reusable_external_account_key_is_good_until_revoked(make_ca: MakeCa) -> None:
     ca = make_ca(external_account_required=True)
-    key = external_keys.create(ca.authority.database, "test", reusable=True)
+    key = external_keys.create(ca.authority.database, "test", Wanted(reusable=True))
     for revoked, status in ((False, 201), (False, 201), (True, 403)):
         if revoked:
-            external_keys.revoke(ca.authority.database, "test", key.kid)
+            external_keys.revoke(ca.authority, "test", key.kid, by="uid:0")
         client = ca.client()
         url = client.url("newAccount")
         payload = {"externalAccountBinding": eab(key.kid, _secret(key), client.signer.key, url)}
@@ -243,22 +244,22 @@ def _secret(key: external_keys.NewKey) -> bytes:
 def test_account_ends_with_the_external_account_key_it_was_made_with(make_ca: MakeCa) -> None:
     ca = make_ca()
     database = ca.authority.database
-    revoked, other = (external_keys.create(database, "test", reusable=True) for _ in range(2))
+    revoked, other = (external_keys.create(database, "test", Wanted(reusable=True)) for _ in range(2))
     clients = []
     for key in (revoked, revoked, other):
         client = ca.client()
         client.register(externalAccountBinding=eab(key.kid, _secret(key), client.signer.key, client.url("newAccount")))
         clients.append(client)
     free = ca.client().register()
-    assert external_keys.revoke(database, "test", revoked.kid, keep_accounts=True) == 0
+    assert external_keys.revoke(ca.authority, "test", revoked.kid, keep_accounts=True, by="uid:0")[0] == 0
     clients[0].order(["a.test.localhost"])
-    assert external_keys.revoke(database, "test", revoked.kid) == 2
+    assert external_keys.revoke(ca.authority, "test", revoked.kid, by="uid:0")[0] == 2
     payload = {"identifiers": [{"type": "dns", "value": "a.test.localhost"}]}
     for client in clients[:2]:
         assert client.refused(client.url("newOrder"), payload)[::2] == ("unauthorized", 401)
     for client in (clients[2], free):
         client.order(["a.test.localhost"])
-    assert external_keys.revoke(database, "test", revoked.kid) == 0
+    assert external_keys.revoke(ca.authority, "test", revoked.kid, by="uid:0")[0] == 0
 
 
 def test_key_that_was_reported_compromised_gets_no_account(client: AcmeClient, ca: RunningCa) -> None:

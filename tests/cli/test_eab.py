@@ -65,3 +65,40 @@ def test_made_key_is_shown_with_client_commands(run: Run) -> None:
     output = run("create", "--environment", "dev").output
     assert "--eab-kid" in output
     assert "https://localhost:8443/acme/dev/directory" in output
+
+
+def test_keys_for_some_names_profiles_and_accounts_are_listed_so(run: Run) -> None:
+    bounds = ("--name", ".a.prod.localhost", "--network", "127.0.0.0/8", "--profile", "server-8h", "--uses", "3")
+    assert run("create", "--environment", "prod", *bounds).exit_code == 0
+    (row,) = json.loads(run("list", "--environment", "prod", "--json").output)
+    assert row["scope"] == {"dns": [".a.prod.localhost"], "ip": ["127.0.0.0/8"], "profiles": ["server-8h"]}
+    assert (row["reusable"], row["uses_left"]) == (True, 3)
+    table = run("list", "--environment", "prod").output
+    assert "3 more" in table
+    assert ".a.prod.localhost, 127.0.0.0/8, server-8h" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--name", "a.*.b"), "asterisk"),
+        (("--network", "127.0.0.1/8"), "scope.ip"),
+        (("--profile", "nothing"), "server-1h"),
+        (("--uses", "2", "--reusable"), "leave one of them out"),
+    ],
+    ids=str,
+)
+def test_bounds_that_cannot_be_are_refused(run: Run, option: tuple[str, ...], told: str) -> None:
+    result = run("create", "--environment", "prod", *option)
+    assert result.exit_code == 1
+    assert told in result.output
+
+
+def test_revoking_with_certificates_tells_of_them(run: Run) -> None:
+    kid = json.loads(run("create", "--environment", "prod", "--json").output)["kid"]
+    assert (
+        "0 certificates would be revoked"
+        in run("revoke", "--environment", "prod", kid, "--dry-run", "--revoke", "superseded").output
+    )
+    output = run("revoke", "--environment", "prod", kid, "--revoke", "superseded").output
+    assert "is about 0 certificates (superseded)" in output

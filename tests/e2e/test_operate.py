@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -48,15 +49,15 @@ def script(server: Server, name: str) -> str:
     return done.stdout
 
 
-def certbot(server: Server, name: str) -> subprocess.CompletedProcess[str]:
+def certbot(server: Server, name: str, *options: str, home: str = "certbot") -> subprocess.CompletedProcess[str]:
     """Let certbot ask for a certificate."""
-    home = server.folder / "certbot"
-    folders = ("--config-dir", home, "--work-dir", home / "work", "--logs-dir", home / "logs")
+    folder = server.folder / home
+    folders = ("--config-dir", folder, "--work-dir", folder / "work", "--logs-dir", folder / "logs")
     command: list[str | Path] = [
         *(Path(sys.executable).parent / "certbot", "certonly", "--non-interactive", "--agree-tos"),
         *("--register-unsafely-without-email", "--server", f"{server.url}/acme/prod/directory", *folders),
         *("--standalone", "--http-01-address", "127.0.0.1", "--http-01-port", str(server.http_port)),
-        *("--cert-name", name, "--domain", name, "--force-renewal"),
+        *("--cert-name", name, "--domain", name, "--force-renewal", *options),
     ]
     environ = os.environ | {"REQUESTS_CA_BUNDLE": str(server.root)}
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)
@@ -72,6 +73,23 @@ def issued(server: Server, name: str) -> x509.Certificate:
 def crl(server: Server) -> x509.CertificateRevocationList:
     with urllib.request.urlopen(f"http://127.0.0.1:{server.status_port}/crl/prod-1.crl", timeout=10) as answer:
         return x509.load_der_x509_crl(answer.read())
+
+
+def test_a_team_gets_what_its_key_is_for_and_loses_it_with_the_key(server: Server) -> None:
+    require_tool("openssl")
+    assert "3 more" in script(server, "operate-key.sh")
+    key = json.loads((server.folder / "key.json").read_text())
+    bound = ("--eab-kid", key["kid"], "--eab-hmac-key", key["mac_key"])
+    refused = certbot(server, NAME, *bound, home="shop")
+    assert refused.returncode != 0
+    assert "it is for .shop.prod.localhost" in refused.stdout + refused.stderr
+    done = certbot(server, "www.shop.prod.localhost", home="shop")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = script(server, "operate-key-end.sh")
+    assert "1 certificate would be revoked" in told
+    assert "is about 1 certificate (cessationOfOperation)" in told
+    eventually(lambda: len(crl(server)) == 1, "the list")
+    assert certbot(server, "www.shop.prod.localhost", home="shop").returncode != 0
 
 
 def test_the_page_holds(server: Server) -> None:
