@@ -17,6 +17,7 @@ from acme_ca.admin import (
     openapi,
     policies,
     rate_limits,
+    workloads,
 )
 from acme_ca.admin.calls import Call
 from acme_ca.authority import Authority
@@ -27,6 +28,7 @@ CALLS: Sequence[Call] = (
     *admins.CALLS,
     *external_keys.CALLS,
     *accounts.CALLS,
+    *workloads.CALLS,
     *policies.CALLS,
     *certificates.CALLS,
     *crls.CALLS,

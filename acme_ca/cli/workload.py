@@ -5,35 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from acme_ca.authority import workload_policy
+from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import (
     SETTINGS,
     WORDS,
     SpanType,
-    config_option,
     counted,
     json_option,
-    open_database,
+    print_done,
     print_json,
     refuse,
 )
 from acme_ca.cli.tables import print_table
-from acme_ca.clock import now, rfc3339
-from acme_ca.models.binding import Binding
-from acme_ca.services import workloads
 
-environment_option = click.option("--environment", required=True, help="The environment that the workloads are of.")
-FINDERS = {
-    "binding": workloads.by_id,
-    "subject": workloads.by_subject,
-    "rule": workloads.by_rule,
-    "provider": workloads.by_provider,
+COLUMNS = {
+    "id": "binding",
+    "subject": "workload",
+    "provider": "provider",
+    "rule": "rule",
+    "spiffe_id": "SPIFFE ID",
+    "account_id": "account",
+    "status": "status",
+    "expires_at": "until",
 }
+environment_option = click.option("--environment", required=True, help="The environment that the workloads are of.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 
 
 def chosen_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,80 +54,63 @@ def workload() -> None:
 
 
 @workload.command("list", **SETTINGS)
-@config_option
+@api_options
 @environment_option
 @click.option("--all", "everything", is_flag=True, help="Those that ended too.")
+@click.option("--subject", help="Only those of one workload.")
+@click.option("--rule", help="Only those by one rule.")
+@click.option("--provider", help="Only those of one provider.")
+@click.option("--account", help="Only those of one account.")
 @json_option
-def list_(config_path: Path, environment: str, everything: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes them by name
+def list_(api: Api, *, environment: str, everything: bool, as_json: bool, **wanted: str | None) -> None:
     """List an environment's bindings, newest first."""
-    with open_database(config_path, environment) as (_, database):
-        rows = [_row(binding) for binding in workloads.bindings(database, environment, live=not everything)]
+    rows = list(api.pages(_path(environment), live=not everything, **wanted))
     if as_json:
         print_json(rows)
         return
-    columns = ("binding", "workload", "provider", "rule", "SPIFFE ID", "account", "status", "until")
-    shown = ("id", "subject", "provider", "rule", "spiffe_id", "account_id", "status", "expires_at")
     nothing = f"There are no bindings in environment {environment}{'' if everything else ' that stand'}."
-    print_table(columns, [[row[name] for name in shown] for row in rows], nothing)
+    print_table(tuple(COLUMNS.values()), [tuple(row[name] for name in COLUMNS) for row in rows], nothing)
 
 
 @workload.command(**SETTINGS)
-@config_option
+@api_options
 @environment_option
 @chosen_options
 @click.option("--reason", type=WORDS, required=True, help="Why, for the audit.")
+@dry_run_option
 @json_option
-def revoke(
-    config_path: Path,
-    environment: str,
-    reason: str,
-    as_json: bool,  # noqa: FBT001 - click passes it by name
-    **chosen: str | None,
-) -> None:
+def revoke(api: Api, *, environment: str, reason: str, dry_run: bool, as_json: bool, **chosen: str | None) -> None:
     """End bindings at once: no order gets a certificate by them any more. Certificates go on to their end.
 
     A workload that can still prove itself may be bound again: change the policy too if it shall not.
     """
-    name, value = _chosen(chosen)
-    with open_database(config_path, environment) as (_, database):
-        ended = workloads.revoke(database, environment, FINDERS[name](value), reason)
-    if not ended:
-        refuse(f"nothing to end: no binding in environment {environment} stands with --{name} {value}")
-    if as_json:
-        print_json({"ended": ended})
-        return
-    click.echo(f"{counted(ended, 'binding')} ended.")
+    body = {**_chosen(chosen), "reason": reason}
+    done = api.call("POST", f"{_path(environment)}/revoke", body=body, query={"dry_run": dry_run}).document
+    print_done(done, f"{counted(done['ended'], 'binding')} {'would end' if dry_run else 'ended'}.", as_json=as_json)
 
 
 @workload.command(**SETTINGS)
-@config_option
+@api_options
 @environment_option
 @chosen_options
+@dry_run_option
 @json_option
-def release(
-    config_path: Path,
-    environment: str,
-    as_json: bool,  # noqa: FBT001 - click passes it by name
-    **chosen: str | None,
-) -> None:
+def release(api: Api, *, environment: str, dry_run: bool, as_json: bool, **chosen: str | None) -> None:
     """Let another account key speak for a workload's instance, when the one that does was lost.
 
     This is for a workload whose token has no bound audience: its instance (a pod, a machine) belongs to the account key
     that showed the token first. Its bindings go on.
     """
-    name, value = _chosen(chosen)
-    with open_database(config_path, environment) as (_, database):
-        released = workloads.release(database, environment, FINDERS[name](value))
-    if not released:
-        refuse(f"nothing to release: no binding in environment {environment} with --{name} {value} has an instance")
-    if as_json:
-        print_json({"released": released})
-        return
-    click.echo(f"{counted(released, 'instance')} released: the next account key that proves itself for one has it.")
+    path, query = f"{_path(environment)}/release", {"dry_run": dry_run}
+    done = api.call("POST", path, body=_chosen(chosen), query=query).document
+    text = f"{counted(done['released'], 'instance')} released: the next account key that proves itself for one has it."
+    print_done(
+        done, text if not dry_run else f"{counted(done['released'], 'instance')} would be free.", as_json=as_json
+    )
 
 
 @workload.command(**SETTINGS)
-@config_option
+@api_options
 @environment_option
 @click.option("--provider", required=True, help="The provider whose rules decide.")
 @click.option("--subject", type=WORDS, required=True, help="What stands in the token of such a workload as `sub`.")
@@ -144,51 +127,51 @@ def release(
 )
 @json_option
 def admit(
-    config_path: Path,
+    api: Api,
+    *,
     environment: str,
     provider: str,
     subject: str,
     claims: IO[str],
     lifetime: timedelta,
-    as_json: bool,  # noqa: FBT001 - click passes it by name
+    as_json: bool,
 ) -> None:
     """Vouch for one workload yourself: a one-time key for a machine that has no credential yet.
 
     The rules decide what it gets, as if the provider had vouched for these claims.
     """
-    with open_database(config_path, environment) as (config, database):
-        settings = config.environment[environment]
-        if not settings.provider:
-            refuse(f"environment {environment} has no provider of workload identity")
-        policy = workload_policy(environment, settings)
-        made = workloads.admit(database, policy, provider, subject, _claims(claims), lifetime)
-    directory = f"{config.external_url}/acme/{environment}/directory"
+    minutes = lifetime.total_seconds() / 60
+    body = {"provider": provider, "subject": subject, "claims": _claims(claims), "minutes": minutes}
+    made = api.call("POST", _path(environment), body=body).document
+    binding, directory = made["binding"], made["directory"]
     if as_json:
         print_json(
             {
-                "kid": made.kid,
-                "hmac_key": made.mac_key,
-                "expires": rfc3339(made.key_expires_at),
-                "binding": made.binding.id,
-                "binding_expires": rfc3339(made.binding.expires_at),
+                "kid": made["kid"],
+                "hmac_key": made["mac_key"],
+                "expires": made["expires_at"],
+                "binding": binding["id"],
+                "binding_expires": binding["expires_at"],
                 "directory": directory,
-                "identity": {"spiffe_id": made.grant.spiffe_id, "dns": list(made.grant.dns)},
+                "identity": {"spiffe_id": binding["spiffe_id"], "dns": made["dns"]},
             }
         )
         return
-    click.echo(f"Key identifier  {made.kid}\nMAC key         {made.mac_key}")
-    click.echo(
-        f"Good once, until {rfc3339(made.key_expires_at)}, for {made.grant.spiffe_id or ', '.join(made.grant.dns)}"
-    )
-    click.echo(f"certbot         --server {directory} --eab-kid {made.kid} --eab-hmac-key {made.mac_key}")
+    click.echo(f"Key identifier  {made['kid']}\nMAC key         {made['mac_key']}")
+    click.echo(f"Good once, until {made['expires_at']}, for {binding['spiffe_id'] or ', '.join(made['dns'])}")
+    click.echo(f"certbot         --server {directory} --eab-kid {made['kid']} --eab-hmac-key {made['mac_key']}")
 
 
-def _chosen(wanted: Mapping[str, str | None]) -> tuple[str, str]:
+def _path(environment: str) -> str:
+    return at("environments", environment, "bindings")
+
+
+def _chosen(wanted: Mapping[str, str | None]) -> dict[str, str]:
     """Return the one option by which bindings are chosen, and its value."""
-    given = [(name, value) for name, value in wanted.items() if value is not None]
+    given = {name: value for name, value in wanted.items() if value is not None}
     if len(given) != 1:
         raise click.UsageError("give one of --binding, --subject, --rule and --provider")
-    return given[0]
+    return given
 
 
 def _claims(file: IO[str]) -> dict[str, Any]:
@@ -199,22 +182,3 @@ def _claims(file: IO[str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         refuse(f"{file.name} is not a JSON object of claims")
     return found
-
-
-def _row(binding: Binding) -> dict[str, str | None]:
-    moment = now()
-    status = "revoked" if binding.revoked_at is not None else "live" if binding.expires_at > moment else "ended"
-    return {
-        "id": binding.id,
-        "subject": binding.subject,
-        "provider": binding.provider,
-        "instance": binding.instance,
-        "mode": binding.mode,
-        "rule": binding.rule,
-        "spiffe_id": binding.grant.get("spiffe_id"),
-        "account_id": binding.account_id,
-        "status": status,
-        "reason": binding.revoked_reason,
-        "created_at": rfc3339(binding.created_at),
-        "expires_at": rfc3339(binding.expires_at),
-    }

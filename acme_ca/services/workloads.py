@@ -6,26 +6,22 @@ docs/workload-identity-00.md §8. RFC 8555 §7.3.4.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_
+from sqlalchemy import and_, delete, or_
 
 from acme_ca import clock
 from acme_ca.authority import Authority, Environment
-from acme_ca.db import AlreadyThereError, Database
+from acme_ca.db import AlreadyThereError
 from acme_ca.jose import b64url_encode
 from acme_ca.models import base
 from acme_ca.models.account import account_of_key
-from acme_ca.models.authorization import AUTHORIZATIONS, LIVE, Authorization
 from acme_ca.models.binding import BINDINGS, Binding
 from acme_ca.models.external_key import ExternalKey
-from acme_ca.models.owner import OWNERS, claim_evidence, free, free_instance, speaks_for
+from acme_ca.models.owner import OWNERS, claim_evidence, speaks_for
 from acme_ca.policy.grants import Grant
-from acme_ca.policy.workloads import WorkloadPolicy
 from acme_ca.problems import Contended, Malformed, NotFound
 from acme_ca.services import audit, refusals
 from acme_ca.workload import Expected, Proof, Workload, refusal
@@ -86,134 +82,6 @@ def exchange(ca: Authority, environment: Environment, wish: Wish, url: str) -> E
             raise Contended from error
 
 
-def admit(
-    database: Database,
-    policy: WorkloadPolicy,
-    provider: str,
-    subject: str,
-    claims: Mapping[str, Any],
-    lifetime: timedelta,
-) -> Exchanged:
-    """Bind a workload that an operator vouches for to whoever uses the key first; raises no_policy."""
-    now = clock.now()
-    workload = Workload(
-        provider=provider,
-        issuer=OPERATOR,
-        subject=subject,
-        claims=claims,
-        mode="required",
-        expires_at=now + lifetime,
-    )
-    grant = policy.grant(workload)
-    binding = Binding.of(
-        policy.environment,
-        workload,
-        claims=policy.subset(workload),
-        grant=grant.document(),
-        evidence_sha256=b"",
-        account_id=None,
-        account_jkt=None,
-        renewable=True,
-        now=now,
-        lifetime=timedelta(seconds=grant.binding_ttl) or lifetime,
-    )
-    mac_key, kid, expires_at = secrets.token_bytes(MAC_KEY_SIZE), _new_kid(), min(now + lifetime, binding.expires_at)
-    with database.write(durable=True) as connection:
-        base.insert(connection, binding)
-        base.insert(connection, _external_key(policy.environment, kid, mac_key, binding.id, now, expires_at))
-        audit.record(
-            connection,
-            policy.environment,
-            "workload.admitted",
-            binding.id,
-            kid=kid,
-            provider=provider,
-            workload=subject,
-            rule=f"{binding.rule}@{binding.policy_version}",
-        )
-    return Exchanged(kid=kid, mac_key=b64url_encode(mac_key), key_expires_at=expires_at, binding=binding, grant=grant)
-
-
-def bindings(database: Database, environment: str, *, live: bool) -> list[Binding]:
-    """Return an environment's bindings, newest first; only those that stand, if `live`."""
-    conditions: list[ColumnElement[bool]] = [BINDINGS.c.environment == environment]
-    if live:
-        conditions += [BINDINGS.c.revoked_at.is_(None), BINDINGS.c.expires_at > clock.now()]
-    with database.read() as connection:
-        return base.find(connection, Binding, base.select(Binding, *conditions).order_by(BINDINGS.c.id.desc()))
-
-
-def revoke(database: Database, environment: str, wanted: ColumnElement[bool], reason: str) -> int:
-    """End all bindings that a condition on them finds, with everything that follows from them; return how many.
-
-    Their authorizations are given up and their unused external account keys revoked: no order gets a certificate
-    by them any more.
-    """
-    now = clock.now()
-    standing = base.select(Binding, BINDINGS.c.environment == environment, BINDINGS.c.revoked_at.is_(None), wanted)
-    with database.write(durable=True) as connection:
-        found = base.find(connection, Binding, standing.with_for_update())
-        for binding in found:
-            binding.revoke(now, reason)
-            base.update(connection, binding)
-            _end_authorizations(connection, binding, now)
-            _revoke_keys(connection, binding, now)
-            audit.record(
-                connection,
-                environment,
-                "workload.revoked",
-                binding.id,
-                account_id=binding.account_id,
-                workload=binding.subject,
-                rule=binding.rule,
-                reason=reason,
-            )
-    return len(found)
-
-
-def release(database: Database, environment: str, wanted: ColumnElement[bool]) -> int:
-    """Let other account keys speak for the instances of all bindings that a condition finds; return how many may.
-
-    For a workload that lost its account key and cannot prove itself anew, since its instance belongs to that key.
-    """
-    found = base.select(Binding, BINDINGS.c.environment == environment, wanted)
-    released = 0
-    with database.write(durable=True) as connection:
-        for binding in base.find(connection, Binding, found):
-            if free_instance(connection, binding):
-                released += 1
-                audit.record(
-                    connection,
-                    environment,
-                    "workload.released",
-                    binding.id,
-                    account_id=binding.account_id,
-                    workload=binding.subject,
-                    instance=binding.instance,
-                )
-    return released
-
-
-def by_id(binding_id: str) -> ColumnElement[bool]:
-    """Return the condition that finds one binding."""
-    return BINDINGS.c.id == binding_id
-
-
-def by_subject(subject: str) -> ColumnElement[bool]:
-    """Return the condition that finds the bindings of a workload."""
-    return BINDINGS.c.subject == subject
-
-
-def by_rule(rule: str) -> ColumnElement[bool]:
-    """Return the condition that finds what a rule granted."""
-    return BINDINGS.c.rule == rule
-
-
-def by_provider(provider: str) -> ColumnElement[bool]:
-    """Return the condition that finds all that a provider vouched for."""
-    return BINDINGS.c.provider == provider
-
-
 def sweep(ca: Authority) -> int:
     """Delete bindings that ended long ago, and records of who was first that count no more; return how many."""
     now = clock.now()
@@ -230,7 +98,7 @@ def sweep(ca: Authority) -> int:
 def _bind(
     ca: Authority, environment: Environment, wish: Wish, workload: Workload, grant: Grant, now: datetime
 ) -> Exchanged:
-    kid = _new_kid()
+    kid = new_kid()
     mac_key = secrets.token_bytes(MAC_KEY_SIZE)
     binding = _binding(environment, wish, workload, grant, now)
     expires_at = min(now + KEY_LIFETIME, binding.expires_at)
@@ -242,7 +110,7 @@ def _bind(
             binding.account_id = None if account is None else account.id
         base.insert(connection, binding)
         if wish.key:
-            base.insert(connection, _external_key(environment.name, kid, mac_key, binding.id, now, expires_at))
+            base.insert(connection, external_key(environment.name, kid, mac_key, binding.id, now, expires_at))
         audit.record(
             connection,
             environment.name,
@@ -280,13 +148,15 @@ def _told(ca: Authority, environment: Environment, workload: Workload, wish: Wis
     )
 
 
-def _new_kid() -> str:
+def new_kid() -> str:
+    """Return an identifier for the external account key of a workload."""
     return f"wk_{secrets.token_hex(12)}"
 
 
-def _external_key(
+def external_key(
     environment: str, kid: str, mac_key: bytes, binding_id: str, now: datetime, expires_at: datetime
 ) -> ExternalKey:
+    """Return the key that gives an account the workload of a binding."""
     return ExternalKey(
         kid=kid, environment=environment, mac_key=mac_key, created_at=now, expires_at=expires_at, binding_id=binding_id
     )
@@ -305,23 +175,3 @@ def _binding(environment: Environment, wish: Wish, workload: Workload, grant: Gr
         now=now,
         lifetime=timedelta(seconds=grant.binding_ttl),
     )
-
-
-def _end_authorizations(connection: Connection, binding: Binding, now: datetime) -> None:
-    statuses: Sequence[str] = [status.value for status in LIVE]
-    live = base.select(Authorization, AUTHORIZATIONS.c.binding_id == binding.id, AUTHORIZATIONS.c.status.in_(statuses))
-    for authorization in base.find(connection, Authorization, live.with_for_update()):
-        if authorization.expires_at > now:
-            authorization.deactivate(now)
-            base.update(connection, authorization)
-
-
-def _revoke_keys(connection: Connection, binding: Binding, now: datetime) -> None:
-    columns = ExternalKey.table.c
-    unused = base.select(
-        ExternalKey, columns.binding_id == binding.id, columns.revoked_at.is_(None), columns.used_at.is_(None)
-    )
-    for key in base.find(connection, ExternalKey, unused.with_for_update()):
-        key.revoked_at = now
-        base.update(connection, key)
-        free(connection, binding.environment, f"kid:{key.kid}")

@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from acme_ca import clock
 from acme_ca.models import base
 from acme_ca.models.owner import Owner, change_owner
-from acme_ca.services import workloads
+from acme_ca.services import bindings
+from acme_ca.services.bindings import Wanted
 from tests.acme.conftest import MakeCa
 from tests.support import issuers, token_review
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
@@ -162,21 +163,21 @@ def test_deactivating_an_authorization_does_not_end_the_binding(ca: RunningCa, c
 @pytest.mark.parametrize(
     "wanted",
     [
-        workloads.by_subject("system:serviceaccount:pay:api"),
-        workloads.by_rule("services"),
-        workloads.by_provider("cluster"),
+        Wanted(subject="system:serviceaccount:pay:api"),
+        Wanted(rule="services"),
+        Wanted(provider="cluster"),
     ],
 )
-def test_revoking_cascades_at_once(ca: RunningCa, cluster: TokenIssuer, wanted: Any) -> None:  # noqa: ANN401 - a condition
+def test_revoking_cascades_at_once(ca: RunningCa, cluster: TokenIssuer, wanted: Wanted) -> None:
     client = register(ca, exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE))))
     url, made = client.order([NAME])
-    assert workloads.revoke(ca.authority.database, "test", wanted, "taken over") == 1
+    assert bindings.revoke(ca.authority, "test", wanted, "taken over", by="uid:0") == 1
     assert client.get(url)["status"] == "invalid"
     assert client.finalize(made, make_csr([NAME])).status_code == 403
     assert client.order([NAME])[1]["status"] == "pending"
-    (binding,) = workloads.bindings(ca.authority.database, "test", live=False)
+    (binding,), _ = bindings.page(ca.authority, "test", Wanted())
     assert binding.revoked_reason == "taken over"
-    assert workloads.bindings(ca.authority.database, "test", live=True) == []
+    assert bindings.page(ca.authority, "test", Wanted(live=True)) == ([], None)
 
 
 def test_a_csr_may_name_the_identity_and_no_other(ca: RunningCa, cluster: TokenIssuer) -> None:
@@ -271,8 +272,8 @@ def test_a_known_account_refreshes_its_binding_by_a_new_key_and_is_not_hindered_
         body = {"externalAccountBinding": binding_for(client, pair)}
         answer = client.post(client.url("newAccount"), body, use_jwk=True)
         assert answer.status_code == 200, answer.text
-    bindings = workloads.bindings(ca.authority.database, "test", live=True)
-    assert [binding.account_id for binding in bindings] == [str(client.signer.kid).rpartition("/")[2]] * 2
+    found, _ = bindings.page(ca.authority, "test", Wanted(live=True))
+    assert [binding.account_id for binding in found] == [str(client.signer.kid).rpartition("/")[2]] * 2
 
 
 def test_a_proof_for_the_account_key_stands_for_an_external_account_binding(
@@ -286,7 +287,7 @@ def test_a_proof_for_the_account_key_stands_for_an_external_account_binding(
     token = cluster.token(issuers.kubernetes(AUDIENCE))
     exchange(ca, token, account_jkt=client.signer.thumbprint, eab=False)
     assert client.register().order([NAME])[1]["status"] == "ready"
-    workloads.revoke(ca.authority.database, "test", workloads.by_rule("services"), "gone")
+    bindings.revoke(ca.authority, "test", Wanted(rule="services"), "gone", by="uid:0")
     other = ca.client()
     assert other.refused(url, {}, use_jwk=True)[0] == "externalAccountRequired"
 

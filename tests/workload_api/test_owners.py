@@ -17,7 +17,8 @@ from acme_ca.models import base
 from acme_ca.models.account import Signer as Acting
 from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.models.owner import Owner, Thing
-from acme_ca.services import accounts, refusals, workloads
+from acme_ca.services import accounts, bindings, refusals, workloads
+from acme_ca.services.bindings import Wanted
 from tests.acme.conftest import MakeCa
 from tests.support import issuers
 from tests.support.acme_client import AcmeClient, body_of
@@ -155,7 +156,7 @@ def test_a_lost_answer_locks_an_instance_for_ten_minutes_only(
 
 def test_revoking_frees_what_an_unused_key_held(ca: RunningCa, cluster: TokenIssuer) -> None:
     pair = exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE)))
-    workloads.revoke(ca.authority.database, "test", workloads.by_id(pair["binding"]), "lost")
+    bindings.revoke(ca.authority, "test", Wanted(binding=pair["binding"]), "lost", by="uid:0")
     exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE, jti="again")))
 
 
@@ -163,8 +164,8 @@ def test_an_operator_releases_the_instance_of_a_lost_account_key(ca: RunningCa, 
     register(ca, exchange(ca, cluster.token(issuers.kubernetes(AUDIENCE))))
     again = cluster.token(issuers.kubernetes(AUDIENCE, jti="again"))
     assert refused(ca, again) == "evidence_replayed"
-    wanted = workloads.by_subject("system:serviceaccount:pay:api")
-    assert workloads.release(ca.authority.database, "test", wanted) == 1
+    wanted = Wanted(subject="system:serviceaccount:pay:api")
+    assert bindings.release(ca.authority, "test", wanted, by="uid:0") == 1
     assert register(ca, exchange(ca, again)).order([NAME])[1]["status"] == "ready"
     assert len(events(ca, "workload.released")) == 1
 
@@ -225,9 +226,8 @@ def test_a_workload_that_is_refused_again_and_again_does_not_fill_the_audit_trai
 
 
 def test_an_admitted_key_ends_with_its_binding(ca: RunningCa) -> None:
-    policy = ca.authority.environments["test"].workloads
-    assert policy is not None
-    made = workloads.admit(ca.authority.database, policy, "ci", "me", {"repository_id": "456789"}, timedelta(days=60))
+    environment, claims = ca.authority.environments["test"], {"repository_id": "456789"}
+    made = bindings.admit(ca.authority, environment, "ci", "me", claims, timedelta(days=60), by="uid:0")
     assert made.key_expires_at == made.binding.expires_at
 
 
