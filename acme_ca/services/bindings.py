@@ -21,6 +21,7 @@ from acme_ca.models.authorization import AUTHORIZATIONS, LIVE, Authorization
 from acme_ca.models.binding import BINDINGS, Binding
 from acme_ca.models.external_key import ExternalKey
 from acme_ca.models.owner import free, free_instance
+from acme_ca.policy.grants import Grant
 from acme_ca.problems import NotFound
 from acme_ca.services import audit
 from acme_ca.services.workloads import MAC_KEY_SIZE, Exchanged, external_key, new_kid
@@ -95,27 +96,9 @@ def admit(
     if policy is None:
         raise NotFound(f"environment {environment.name} has no provider of workload identity")
     now = clock.now()
-    workload = Workload(
-        provider=provider,
-        issuer=OPERATOR,
-        subject=subject,
-        claims=claims,
-        mode="required",
-        expires_at=now + lifetime,
-    )
+    workload = Workload(provider, OPERATOR, subject, claims, mode="required", expires_at=now + lifetime)
     grant = policy.grant(workload)
-    binding = Binding.of(
-        environment.name,
-        workload,
-        claims=policy.subset(workload),
-        grant=grant.document(),
-        evidence_sha256=b"",
-        account_id=None,
-        account_jkt=None,
-        renewable=True,
-        now=now,
-        lifetime=timedelta(seconds=grant.binding_ttl) or lifetime,
-    )
+    binding = _vouched_for(environment, workload, grant, now)
     mac_key, kid, expires_at = secrets.token_bytes(MAC_KEY_SIZE), new_kid(), min(now + lifetime, binding.expires_at)
     with ca.database.write(durable=True) as connection:
         base.insert(connection, binding)
@@ -190,6 +173,21 @@ def release(ca: Authority, environment: str, wanted: Wanted, *, by: str) -> int:
     if not released:
         raise NotFound(f"nothing to release: no binding of environment {environment} with {wanted} has an instance")
     return released
+
+
+def _vouched_for(environment: Environment, workload: Workload, grant: Grant, now: datetime) -> Binding:
+    return Binding.of(
+        environment.name,
+        workload,
+        claims=environment.kept_claims(workload),
+        grant=grant.document(),
+        evidence_sha256=b"",
+        account_id=None,
+        account_jkt=None,
+        renewable=True,
+        now=now,
+        lifetime=timedelta(seconds=grant.binding_ttl) or workload.expires_at - now,
+    )
 
 
 def _end_authorizations(connection: Connection, binding: Binding, now: datetime) -> None:

@@ -41,3 +41,10 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 def test_version_is_shown() -> None:
     assert CliRunner().invoke(cli, ["--version"], prog_name="acme-ca").output.startswith("acme-ca 0.")
+
+
+def test_words_are_completed() -> None:
+    """As docs/how-to/operate.md tells shells to ask."""
+    environ = {"_ACME_CA_COMPLETE": "bash_complete", "COMP_WORDS": "acme-ca cert re", "COMP_CWORD": "2"}
+    result = CliRunner().invoke(cli, [], env=environ, prog_name="acme-ca")
+    assert "plain,revoke" in result.output.splitlines()
