@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,15 @@ def test_wrong_usage_ends_with_2(path: Path, key_file: Path) -> None:
     fails(run(path, "caddy"), "Missing option '--environment'", code=2)
     fails(run(path, "caddy", "--environment", "prod", "--eab-kid", KID), "go together", code=2)
     fails(run(path, "caddy", "--environment", "prod", "--eab-key-file", key_file), "go together", code=2)
+
+
+def test_an_installed_wheel_has_the_snippets() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["acme_ca"]
+    package = ROOT / "acme_ca"
+    shipped = {file for pattern in patterns for file in package.glob(pattern)}
+    snippets = {file for file in package.joinpath("cli", "snippets").rglob("*") if file.is_file()}
+    assert snippets <= shipped
+    assert {file.parent.name for file in snippets} == set(CLIENTS)
 
 
 def test_the_doctor_names_commands_that_exist() -> None:

@@ -1,4 +1,5 @@
 # Account and first certificate. acme.sh's own job, once a day, renews it after the days that --days says.
+# acme.sh keeps --ca-bundle for everything that it does on this host, other CAs included.
 acme.sh --register-account --ca-bundle $root \
     --eab-kid $eab_kid --eab-hmac-key $eab_key \
     --server $directory
