@@ -17,6 +17,7 @@ COMMANDS = {
     "admin": "Enroll operators, and give them certificates and tokens for the admin API.",
     "audit": "Show, search, export and verify the audit trail.",
     "cert": "Search, show, revoke and replace certificates; block keys.",
+    "client-config": "Print the configuration of stock ACME clients, ready to be copied.",
     "config": "Check the configuration file, or print its JSON Schema.",
     "crl": "List the revocation lists, and have them made anew.",
     "db": "Create or migrate the tables of the database.",
@@ -29,7 +30,8 @@ COMMANDS = {
     "serve": "Serve ACME, the admin API and the status listener.",
     "workload": "List, revoke and release what workloads are bound to; admit one by hand.",
 }
-"""Each command is the function of its name in the module of its name; here is its line in the list of commands."""
+"""Each command is the function of its name in the module of its name, with an underscore for a hyphen; here is its line
+in the list of commands."""
 
 
 class LazyGroup(click.Group):
@@ -45,7 +47,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"acme_ca.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"acme_ca.cli.{name}"), name)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

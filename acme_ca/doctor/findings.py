@@ -119,7 +119,7 @@ CODES = {
     "LIF001": Code(
         "info",
         "Certificates of a profile end before packaged timers of clients come again.",
-        "Let clients run as often as docs/clients.md says.",
+        "`acme-ca client-config` prints timers for each client; docs/clients.md says why.",
     ),
     "LIF002": Code(
         "warning",

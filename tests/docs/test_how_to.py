@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -195,3 +197,19 @@ def test_acme_ca_has_the_options() -> None:
     assert text.startswith("acme-ca workload admit ")
     help_text = CliRunner().invoke(cli, ["workload", "admit", "--help"]).output
     assert set(OPTION.findall(text)) <= set(OPTION.findall(help_text))
+
+
+@pytest.mark.parametrize("name", ["clients.sh", "clients-bound.sh"])
+def test_the_commands_for_clients_run(name: str, tmp_path: Path) -> None:
+    path = make_ca_files(tmp_path, "--external-url", URL, "--domain", "corp.example")
+    environ = os.environ | {
+        "ACME_CA_CONFIG": str(path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    command = ["bash", "-eu", str(FOLDER / "files" / name)]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if name == "clients-bound.sh":
+        (file,) = json.loads((tmp_path / "traefik.json").read_text())["files"]
+        (resolver,) = yaml.safe_load(file["text"])["certificatesResolvers"].values()
+        assert resolver["acme"]["eab"]["hmacEncoded"] == (tmp_path / "edge.key").read_text().strip()

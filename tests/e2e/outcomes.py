@@ -29,6 +29,7 @@ HEAD = """\
 
 Unmodified clients, tried against this CA as `acme-ca init` and `acme-ca serve` make it. ✓: done by the tests, with the
 chain verified by `openssl verify -x509_strict` and by a TLS handshake. Blank: the client cannot, for the reason below.
+`acme-ca client-config` prints ready configuration for many of them: [how-to/clients.md](how-to/clients.md).
 
 | scenario | what is done |
 |---|---|
