@@ -139,7 +139,10 @@ def _next_step(name: Identifier, opinion: Opinion, said: Said, challenges: tuple
     if opinion.allowed:
         return "order it" if is_covered else f"order it, and prove control by {' or '.join(challenges)}"
     if said in (Said.DENIES, Said.FAILED):
-        return f"leave {name.value} out of the order, or change rule {opinion.rule}: no later rule can allow it"
+        change = f"change rule {opinion.rule}: no later rule can allow it"
+        if opinion.rule is None:
+            change = "use an account whose external account key is for it"
+        return f"leave {name.value} out of the order, or {change}"
     if said is Said.NO_WILDCARDS:
         return f"order the names one by one, or let rule {opinion.rule} allow such wildcards"
     if said is Said.ALLOWS:

@@ -10,7 +10,8 @@ import pytest
 
 from acme_ca.identifiers import Identifier
 from acme_ca.policy.scope import Scope, stored
-from acme_ca.services import external_keys, revocations
+from acme_ca.services import explanations, external_keys, revocations
+from acme_ca.services.explanations import Question
 from acme_ca.services.external_keys import Wanted
 from tests.acme.conftest import MakeCa
 from tests.support import rows
@@ -112,3 +113,14 @@ def test_scopes_are_kept_as_they_are() -> None:
     assert narrow.obstacle(Identifier("dns", "a.test.localhost")) is not None
     assert narrow.obstacle(Identifier("uri", "spiffe://test/a")) is not None
     assert Scope(profiles=("p",)).obstacle(Identifier("dns", "a.test.localhost")) is None
+
+
+def test_why_a_key_is_not_for_a_name_is_explained(make_ca: MakeCa) -> None:
+    ca = make_ca()
+    client, _ = member(ca, scope=SCOPE)
+    question = Question((("dns", "b.test.localhost"),), account=str(client.signer.kid).rpartition("/")[2])
+    explained = explanations.explain(ca.authority, ca.authority.environments["test"], question)
+    (answer,) = explained.answers
+    assert not explained.allowed
+    assert "it is for .a.test.localhost" in answer.reason
+    assert "an account whose external account key is for it" in answer.next_step
