@@ -16,8 +16,9 @@ from acme_ca.cli.ceremony import write_new
 from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, refuse
 from acme_ca.cli.tables import print_table
+from acme_ca.vocabulary import Role
 
-ROLES = ("viewer", "auditor", "operator", "policy-admin", "ca-admin")
+ROLES = tuple(role.value for role in Role)
 COLUMNS = {"name": "name", "role": "role", "environments": "environments", "disabled_at": "disabled", "note": "note"}
 
 role_option = click.option("--role", type=click.Choice(ROLES), required=True, help="What may be done.")

@@ -31,7 +31,8 @@ from acme_ca.keys import KeyUnavailableError
 from acme_ca.models.audit_chain import AUDIT_SEALS, Checkpoint, chain_end
 from acme_ca.services import audit_checkpoints, audit_events, audit_verify
 from acme_ca.sinks import SealedEvent
-from acme_ca.sinks.formats import FORMATS, FormatName, native
+from acme_ca.sinks.formats import FORMATS, native
+from acme_ca.vocabulary import FORMAT_NAMES, FormatName
 
 PAGE = 1000  # events read at once
 SERIAL_DIGITS = 34  # as the ledger writes serials
@@ -41,7 +42,7 @@ PAUSE = 0.5  # seconds between looks of `tail --follow`
 format_option = click.option(
     "--format",
     "format_name",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice(FORMAT_NAMES),
     default="native",
     show_default=True,
     help="How each event is written, on a line of its own.",

@@ -22,7 +22,7 @@ from acme_ca.cli.selectors import (
     yes_option,
 )
 from acme_ca.cli.tables import print_table
-from acme_ca.services.replacements import MAX_SPREAD
+from acme_ca.vocabulary import MAX_SPREAD
 
 COLUMNS = {
     "id": "id",

@@ -23,7 +23,7 @@ from acme_ca.cli.selectors import (
     yes_option,
 )
 from acme_ca.cli.tables import print_table
-from acme_ca.services.revocation import OPERATOR_REASONS
+from acme_ca.vocabulary import OPERATOR_REASONS
 
 REASONS = {name: code for code, name in OPERATOR_REASONS.items()}
 COLUMNS = ("id", "status", "reason", "revoked", "skipped", "of", "by", "as of")

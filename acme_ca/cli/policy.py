@@ -27,7 +27,7 @@ from acme_ca.policy.petitions import Terms
 from acme_ca.policy.rules import Rule
 from acme_ca.policy.shadowing import shadowed
 from acme_ca.policy.workloads import Grant, Outcome, WorkloadPolicy
-from acme_ca.public_keys import KEY_TYPES
+from acme_ca.vocabulary import KEY_TYPES
 
 environment_option = click.option("--environment", required=True, help="The environment whose rules are asked.")
 FILE = click.Path(path_type=Path, dir_okay=False)

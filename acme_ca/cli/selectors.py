@@ -11,13 +11,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from acme_ca.admin.selections import SelectorFields
 from acme_ca.cli.client import Api
 from acme_ca.cli.options import counted, refuse
+from acme_ca.vocabulary import SELECTORS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-SELECTORS = {name: str(field.description) for name, field in SelectorFields.model_fields.items()}
-"""The options, with their help, as the API describes them."""
 PATIENCE = 10.0  # seconds without progress; the worker looks every second
 INTERVAL = 0.5  # seconds between two looks
 
