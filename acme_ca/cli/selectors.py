@@ -8,8 +8,6 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from acme_ca.cli.client import Api
 from acme_ca.cli.options import counted, refuse
@@ -72,6 +70,9 @@ def watch(
     patience: float | None = None,
 ) -> dict[str, Any]:
     """Show how far an act is until all is done, or nothing moved for `patience` seconds; return how it stands then."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("Certificates", total=act["total"], completed=done(act))

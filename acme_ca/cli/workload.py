@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from acme_ca.authority import workload_policy
 from acme_ca.cli.options import (
     SETTINGS,
     WORDS,
@@ -18,22 +17,16 @@ from acme_ca.cli.options import (
     config_option,
     counted,
     json_option,
-    open_database,
     print_json,
     refuse,
 )
 from acme_ca.cli.tables import print_table
 from acme_ca.clock import now, rfc3339
-from acme_ca.models.binding import Binding
-from acme_ca.services import workloads
+
+if TYPE_CHECKING:
+    from acme_ca.models.binding import Binding
 
 environment_option = click.option("--environment", required=True, help="The environment that the workloads are of.")
-FINDERS = {
-    "binding": workloads.by_id,
-    "subject": workloads.by_subject,
-    "rule": workloads.by_rule,
-    "provider": workloads.by_provider,
-}
 
 
 def chosen_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -60,6 +53,9 @@ def workload() -> None:
 @json_option
 def list_(config_path: Path, environment: str, everything: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes them by name
     """List an environment's bindings, newest first."""
+    from acme_ca.cli.opening import open_database
+    from acme_ca.services import workloads
+
     with open_database(config_path, environment) as (_, database):
         rows = [_row(binding) for binding in workloads.bindings(database, environment, live=not everything)]
     if as_json:
@@ -88,9 +84,12 @@ def revoke(
 
     A workload that can still prove itself may be bound again: change the policy too if it shall not.
     """
+    from acme_ca.cli.opening import open_database
+    from acme_ca.services import workloads
+
     name, value = _chosen(chosen)
     with open_database(config_path, environment) as (_, database):
-        ended = workloads.revoke(database, environment, FINDERS[name](value), reason)
+        ended = workloads.revoke(database, environment, workloads.FINDERS[name](value), reason)
     if not ended:
         refuse(f"nothing to end: no binding in environment {environment} stands with --{name} {value}")
     if as_json:
@@ -115,9 +114,12 @@ def release(
     This is for a workload whose token has no bound audience: its instance (a pod, a machine) belongs to the account key
     that showed the token first. Its bindings go on.
     """
+    from acme_ca.cli.opening import open_database
+    from acme_ca.services import workloads
+
     name, value = _chosen(chosen)
     with open_database(config_path, environment) as (_, database):
-        released = workloads.release(database, environment, FINDERS[name](value))
+        released = workloads.release(database, environment, workloads.FINDERS[name](value))
     if not released:
         refuse(f"nothing to release: no binding in environment {environment} with --{name} {value} has an instance")
     if as_json:
@@ -156,6 +158,10 @@ def admit(
 
     The rules decide what it gets, as if the provider had vouched for these claims.
     """
+    from acme_ca.authority import workload_policy
+    from acme_ca.cli.opening import open_database
+    from acme_ca.services import workloads
+
     with open_database(config_path, environment) as (config, database):
         settings = config.environment[environment]
         if not settings.provider:

@@ -6,7 +6,7 @@ docs/workload-identity-00.md §8. RFC 8555 §7.3.4.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -212,6 +212,15 @@ def by_rule(rule: str) -> ColumnElement[bool]:
 def by_provider(provider: str) -> ColumnElement[bool]:
     """Return the condition that finds all that a provider vouched for."""
     return BINDINGS.c.provider == provider
+
+
+FINDERS: Mapping[str, Callable[[str], ColumnElement[bool]]] = {
+    "binding": by_id,
+    "subject": by_subject,
+    "rule": by_rule,
+    "provider": by_provider,
+}
+"""The conditions, by the words of the operator who chooses one."""
 
 
 def sweep(ca: Authority) -> int:
