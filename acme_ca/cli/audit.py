@@ -13,13 +13,7 @@ from typing import Any
 import click
 
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import (
-    SETTINGS,
-    config_option,
-    json_option,
-    print_json,
-    printable,
-)
+from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json, printable
 from acme_ca.vocabulary import FORMAT_NAMES, FormatName
 
 PAGE = 1000  # events that are shown, at most

@@ -10,16 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from acme_ca.cli.options import (
-    SETTINGS,
-    WORDS,
-    SpanType,
-    config_option,
-    counted,
-    json_option,
-    print_json,
-    refuse,
-)
+from acme_ca.cli.options import SETTINGS, WORDS, SpanType, config_option, counted, json_option, print_json, refuse
 from acme_ca.cli.tables import print_table
 from acme_ca.clock import now, rfc3339
 
