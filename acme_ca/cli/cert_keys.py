@@ -72,10 +72,10 @@ def _hash(key: str) -> str:
         refuse(f"{key} cannot be read: {error}")
     if text is None:
         return key
+    from acme_ca.named import key_hash_of
     from acme_ca.problems import Problem
-    from acme_ca.services import blocked_keys
 
     try:
-        return blocked_keys.hash_of(text).hex()
+        return key_hash_of(text).hex()
     except Problem as problem:
         refuse(f"{key}: {problem.detail}")

@@ -15,7 +15,8 @@ from acme_ca.authority import Authority
 from acme_ca.models import base, evidence
 from acme_ca.models.certificate import CERTIFICATES, BlockedKey, Certificate, CertificateStatus
 from acme_ca.models.order import Order
-from acme_ca.models.selection import Selection, serial_of, standing_at
+from acme_ca.models.selection import Selection, standing_at
+from acme_ca.named import serial_of
 from acme_ca.problems import Malformed, NotFound
 from acme_ca.vocabulary import MAX_PAGE, Standing
 
