@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field, StringConstraints
 
 from acme_ca.admin.calls import Answered, Asked, Call, Model, Note, Page, Paged, Text, Time
-from acme_ca.models.admin import PERMISSIONS, Admin, AdminCertificate, AdminToken, Permission, Role
+from acme_ca.models.admin import PERMISSIONS, Admin, AdminCertificate, AdminToken, Permission
 from acme_ca.pki.csr import DECODING_ERRORS
 from acme_ca.problems import BadCsr
 from acme_ca.services import admins
 from acme_ca.services.admins import Wanted
+from acme_ca.vocabulary import Role
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$")]
 AnyRole = Annotated[Role, Field(strict=False)]

@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 from acme_ca.admin.calls import Asked, Call, Model, Page, Paged, Query, Text, Time
 from acme_ca.models.admin import Permission
 from acme_ca.models.certificate import BlockedKey
+from acme_ca.named import key_hash_of
 from acme_ca.services import blocked_keys
 
 PATH = "/blocked-keys"
@@ -50,12 +51,12 @@ def _list(asked: Asked) -> Page[BlockedView]:
 
 
 def _block(asked: Asked) -> BlockedView:
-    key = blocked_keys.hash_of(asked.body.key)
+    key = key_hash_of(asked.body.key)
     return _view(asked, blocked_keys.block(asked.ca, key, asked.body.reason, by=asked.operator.by))
 
 
 def _unblock(asked: Asked) -> BlockedView:
-    key = blocked_keys.hash_of(asked.path["key"])
+    key = key_hash_of(asked.path["key"])
     return _view(asked, blocked_keys.unblock(asked.ca, key, asked.query.reason, by=asked.operator.by))
 
 

@@ -22,7 +22,7 @@ from acme_ca.models.admin import Permission
 from acme_ca.models.replacement import Replacement
 from acme_ca.models.revocation import Revocation
 from acme_ca.services import certificates, replacements, revocations, selecting
-from acme_ca.services.certificates import Standing
+from acme_ca.vocabulary import MAX_SPREAD, Standing
 
 BASE = "/environments/{environment}"
 
@@ -64,7 +64,7 @@ class NewRevocation(Expectation):
 class NewReplacement(Expectation):
     """Certificates that are to be replaced by their clients, which ask for renewal information (RFC 9773)."""
 
-    spread: Annotated[int, Field(ge=0, le=replacements.MAX_SPREAD)] = 3600
+    spread: Annotated[int, Field(ge=0, le=MAX_SPREAD)] = 3600
     """The seconds within which all of them have their turn."""
     explanation_url: Link | None = None
     """A page that says why; clients show its URL."""

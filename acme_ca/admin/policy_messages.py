@@ -8,7 +8,7 @@ from pydantic import Field, PlainSerializer
 
 from acme_ca.admin.calls import Model, Note, Query, Text, Time
 from acme_ca.policy.rules import Rule, dump
-from acme_ca.public_keys import KeyType
+from acme_ca.vocabulary import KeyType
 
 HOURS_MAX = 8784.0  # a year
 MAX_NAMES = 1000

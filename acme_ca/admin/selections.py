@@ -4,48 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from acme_ca.admin.calls import Asked, Model, Query, Text, Time
 from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection
 from acme_ca.services.certificates import standing_of
 from acme_ca.services.selecting import Expected
+from acme_ca.vocabulary import SELECTORS
 
 
 class SelectorFields(BaseModel):
     """What certificates are selected by, in bodies and queries alike."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    name: Text | None = None
-    """A DNS name, an address or a SPIFFE ID that it has; `*.example.com` is the wildcard itself."""
-    below: Text | None = None
-    """A domain that one of its DNS names is at or below."""
-    serial: Text | None = None
-    """Its serial number, hexadecimal."""
-    account_id: Text | None = None
-    """The account that ordered it."""
-    eab_kid: Text | None = None
-    """The external account key that its account was bound by."""
-    key_sha256: Text | None = None
-    """SHA-256 of its SubjectPublicKeyInfo, hexadecimal."""
-    issuer_id: Text | None = None
-    """The issuer that signed it."""
-    profile: Text | None = None
-    """Its profile."""
-    binding_id: Text | None = None
-    """The binding of the workload that proved a name."""
-    subject: Text | None = None
-    """The workload that proved a name."""
-    provider: Text | None = None
-    """The provider that vouched for the workload."""
-    rule: Text | None = None
-    """The rule that granted names to the workload, in whatever version."""
-    since: Time | None = None
-    """When it was issued, or later."""
-    until: Time | None = None
-    """Before when it was issued."""
+    name: Text | None = Field(default=None, description=SELECTORS["name"])
+    below: Text | None = Field(default=None, description=SELECTORS["below"])
+    serial: Text | None = Field(default=None, description=SELECTORS["serial"])
+    account_id: Text | None = Field(default=None, description=SELECTORS["account_id"])
+    eab_kid: Text | None = Field(default=None, description=SELECTORS["eab_kid"])
+    key_sha256: Text | None = Field(default=None, description=SELECTORS["key_sha256"])
+    issuer_id: Text | None = Field(default=None, description=SELECTORS["issuer_id"])
+    profile: Text | None = Field(default=None, description=SELECTORS["profile"])
+    binding_id: Text | None = Field(default=None, description=SELECTORS["binding_id"])
+    subject: Text | None = Field(default=None, description=SELECTORS["subject"])
+    provider: Text | None = Field(default=None, description=SELECTORS["provider"])
+    rule: Text | None = Field(default=None, description=SELECTORS["rule"])
+    since: Time | None = Field(default=None, description=SELECTORS["since"])
+    until: Time | None = Field(default=None, description=SELECTORS["until"])
 
 
 class Selectors(SelectorFields, Model):

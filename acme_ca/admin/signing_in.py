@@ -11,9 +11,10 @@ from typing import Any
 
 from acme_ca.admin.problems import Unauthenticated
 from acme_ca.authority import Authority
-from acme_ca.models.admin import Operator, Role
+from acme_ca.models.admin import Operator
 from acme_ca.problems import Problem, ServiceUnavailable
 from acme_ca.services import admins, oidc_operators
+from acme_ca.vocabulary import Role
 
 LOCAL = "acme_ca.local_uid"  # in the WSGI environment of a call within this process: nobody else can set it
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED

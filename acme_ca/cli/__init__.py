@@ -1,7 +1,7 @@
 """The command line: one module for each noun, loaded when it is called.
 
 Loading everything (pydantic, cryptography, SQLAlchemy, Flask) takes most of a second; help and a misspelled command
-must not wait for it.
+must not wait for it. So what only the run of a command needs is imported by the function that runs.
 """
 
 from __future__ import annotations

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from acme_ca.cli.ceremony import write_new
 from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, refuse
 from acme_ca.cli.tables import print_table
+from acme_ca.vocabulary import Role
 
-ROLES = ("viewer", "auditor", "operator", "policy-admin", "ca-admin")
+ROLES = tuple(role.value for role in Role)
 COLUMNS = {"name": "name", "role": "role", "environments": "environments", "disabled_at": "disabled", "note": "note"}
 
 role_option = click.option("--role", type=click.Choice(ROLES), required=True, help="What may be done.")
@@ -191,6 +186,14 @@ def revoke(api: Api, name: str, token_id: str | None, fingerprint: str | None) -
 
 def _certify(api: Api, name: str, key_path: Path, certificate_path: Path) -> dict[str, Any]:
     """Make a key, and get a certificate for it; both are written."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import NameOID
+
+    from acme_ca.cli.ceremony import write_new
+
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
     csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())

@@ -11,29 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import (
-    SETTINGS,
-    config_option,
-    counted,
-    json_option,
-    open_whole_database,
-    print_json,
-    printable,
-    refuse,
-)
-from acme_ca.config import Config
-from acme_ca.db import Database
-from acme_ca.keys import KeyUnavailableError
-from acme_ca.models.audit_chain import AUDIT_SEALS, Checkpoint, chain_end
-from acme_ca.services import audit_checkpoints, audit_events, audit_verify
-from acme_ca.sinks import SealedEvent
-from acme_ca.sinks.formats import FORMATS, FormatName, native
+from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json, printable
+from acme_ca.vocabulary import FORMAT_NAMES, FormatName
 
-PAGE = 1000  # events read at once
+PAGE = 1000  # events that are shown, at most
 SERIAL_DIGITS = 34  # as the ledger writes serials
 PAUSE = 0.5  # seconds between looks of `tail --follow`
 
@@ -41,7 +24,7 @@ PAUSE = 0.5  # seconds between looks of `tail --follow`
 format_option = click.option(
     "--format",
     "format_name",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice(FORMAT_NAMES),
     default="native",
     show_default=True,
     help="How each event is written, on a line of its own.",
@@ -62,12 +45,14 @@ def audit() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def tail(config_path: Path, lines: int, follow: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes them by name
     """Print the newest sealed events, oldest first."""
+    from acme_ca.cli import audit_trail
+    from acme_ca.cli.opening import open_whole_database
+    from acme_ca.sinks.formats import native
+
     with open_whole_database(config_path) as (_, database):
-        with database.read() as connection:
-            end = chain_end(connection).seq
-        seq = max(0, end - lines)
+        seq = max(0, audit_trail.end(database) - lines)
         while True:
-            for event in _sealed(database, seq):
+            for event in audit_trail.sealed(database, seq):
                 click.echo(native.render(event) if as_json else _line(native.document(event)))
                 seq = event.seq
             if not follow:
@@ -113,9 +98,13 @@ def search(api: Api, serial: str | None, as_json: bool, **wanted: Any) -> None: 
 @click.option("--to", "last", type=click.IntRange(1), help="The last place. Default: the end of the chain.")
 def export(config_path: Path, format_name: FormatName, first: int, last: int | None) -> None:
     """Print sealed events in the order of the chain."""
+    from acme_ca.cli import audit_trail
+    from acme_ca.cli.opening import open_whole_database
+    from acme_ca.sinks.formats import FORMATS
+
     render = FORMATS[format_name]
     with open_whole_database(config_path) as (_, database):
-        for event in _sealed(database, first - 1):
+        for event in audit_trail.sealed(database, first - 1):
             if last is not None and event.seq > last:
                 break
             click.echo(render(event))
@@ -125,11 +114,12 @@ def export(config_path: Path, format_name: FormatName, first: int, last: int | N
 @config_option
 def checkpoint(config_path: Path) -> None:
     """Print the newest checkpoint. Kept elsewhere, `verify --checkpoint` finds a trail that was cut off as a whole."""
+    from acme_ca.cli import audit_trail
+    from acme_ca.cli.opening import open_whole_database
+
     with open_whole_database(config_path) as (_, database):
-        found = audit_checkpoints.checkpoints(database, limit=1)
-    if not found:
-        refuse("there is no checkpoint yet; the worker signs them if [audit] has a key")
-    print_json(audit_checkpoints.document(found[0]))
+        found = audit_trail.newest_checkpoint(database)
+    print_json(found)
 
 
 @audit.command(**SETTINGS)
@@ -151,30 +141,18 @@ def checkpoint(config_path: Path) -> None:
 @json_option
 def verify(config_path: Path, kept: tuple[Path, ...], key_files: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """Read the whole trail and find every edit, gap, reorder and wrong signature; exit code 1 if there is any."""
-    with open_whole_database(config_path) as (config, database):
-        keys = [_public_key(path) for path in key_files] or _configured_keys(config)
-        checkpoints = [_checkpoint(path) for path in kept]
-        try:
-            with _progress() as progress:
-                verdict = audit_verify.verify(database, keys, checkpoints, progress, _rhythm(config))
-        except LookupError as error:
-            refuse(f"the row that says where the chain ends was deleted: {error}")
+    from acme_ca.cli import audit_trail
+    from acme_ca.cli.opening import open_whole_database
+
+    with open_whole_database(config_path) as (config, database), _progress() as progress:
+        verdict = audit_trail.verify(config, database, key_files, kept, progress)
     if as_json:
-        print_json(_document(verdict))
+        print_json(audit_trail.document(verdict))
     else:
-        _tell(verdict)
+        for line in audit_trail.lines(verdict):
+            click.echo(line)
     if not verdict.is_good:
         sys.exit(1)
-
-
-def _sealed(database: Database, after: int) -> Iterator[SealedEvent]:
-    while True:
-        with database.read() as connection:
-            found = audit_events.sealed_events(connection, AUDIT_SEALS.c.seq > after, PAGE)
-        yield from found
-        if len(found) < PAGE:
-            return
-        after = found[-1].seq
 
 
 def _line(event: Mapping[str, Any]) -> str:
@@ -205,69 +183,3 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     yield show
     if bar is not None:
         bar.render_finish()
-
-
-def _public_key(path: Path) -> ec.EllipticCurvePublicKey:
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError) as error:
-        refuse(f"{path} is not a public key in PEM: {error}")
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        refuse(f"{path} is not the public key of an EC key")
-    return key
-
-
-def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
-    """Return the public keys of [audit]; the private one is opened only if the public one's file is gone."""
-    keys = [_public_key(path) for path in config.audit.former_keys]
-    backend = config.audit.key
-    if backend is None:
-        return keys
-    if config.audit_public_key.exists():
-        return [*keys, _public_key(config.audit_public_key)]
-    try:
-        key = backend.open().public_key()
-    except KeyUnavailableError as error:
-        refuse(str(error))
-    return [*keys, *([key] if isinstance(key, ec.EllipticCurvePublicKey) else [])]
-
-
-def _rhythm(config: Config) -> audit_verify.Rhythm | None:
-    """Return how often checkpoints are signed; None where nobody signs any."""
-    settings = config.audit
-    if settings.key is None:
-        return None
-    return audit_verify.Rhythm(settings.checkpoint_events, settings.checkpoint_interval)
-
-
-def _checkpoint(path: Path) -> Checkpoint:
-    try:
-        return audit_checkpoints.from_document(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        refuse(f"{path}: {error}; expected what `acme-ca audit checkpoint` printed")
-
-
-def _document(verdict: audit_verify.Verdict) -> dict[str, Any]:
-    return {
-        "good": verdict.is_good,
-        "events": verdict.events,
-        "checkpoints": verdict.checkpoints,
-        "unsealed": verdict.unsealed,
-        "seq": verdict.seq,
-        "hash": verdict.hash.hex(),
-        "untold": dict(verdict.untold),
-        "findings": [
-            {"seq": finding.seq, "kind": finding.kind, "detail": finding.detail} for finding in verdict.findings
-        ],
-    }
-
-
-def _tell(verdict: audit_verify.Verdict) -> None:
-    for finding in verdict.findings:
-        click.echo(f"{finding.seq}: {finding.kind}: {finding.detail}")
-    for kind, count in verdict.untold.items():
-        click.echo(f"and {count} more of the kind {kind}")
-    click.echo(f"{counted(verdict.events, 'event')} up to place {verdict.seq}, hash {verdict.hash.hex()}")
-    click.echo(f"{counted(verdict.checkpoints, 'checkpoint')}; {counted(verdict.unsealed, 'event')} not sealed yet")
-    count = len(verdict.findings) + verdict.untold.total()
-    click.echo("Nothing is wrong." if verdict.is_good else f"{counted(count, 'finding')}.")

@@ -23,8 +23,8 @@ from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.config.fields import is_address
 from acme_ca.keys import PrivateKey, SoftwareKey
 from acme_ca.pki import ca
-from acme_ca.public_keys import KeyType
 from acme_ca.secret import Secret
+from acme_ca.vocabulary import KeyType
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 

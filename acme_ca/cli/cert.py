@@ -13,8 +13,7 @@ from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import SETTINGS, json_option, print_json
 from acme_ca.cli.selectors import environment_option, selector_options
 from acme_ca.cli.tables import print_table
-from acme_ca.services.certificates import MAX_PAGE, Standing
-from acme_ca.services.revocation import OPERATOR_REASONS
+from acme_ca.vocabulary import MAX_PAGE, OPERATOR_REASONS, Standing
 
 COLUMNS = ("serial", "standing", "names", "profile", "account", "not after")
 FIRST, LAST = ("serial", "standing"), ("profile", "account_id", "not_after")

@@ -9,8 +9,6 @@ import click
 from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, refuse
 from acme_ca.cli.tables import print_table
-from acme_ca.problems import Problem
-from acme_ca.services import blocked_keys
 
 COLUMNS = {
     "key_sha256": "key (SHA-256)",
@@ -69,8 +67,15 @@ def _hash(key: str) -> str:
     """Return the hash of the key in a file, which need not leave this host; what is no file is for the API to judge."""
     path = Path(key)
     try:
-        return blocked_keys.hash_of(path.read_text()).hex() if path.is_file() else key
+        text = path.read_text() if path.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         refuse(f"{key} cannot be read: {error}")
+    if text is None:
+        return key
+    from acme_ca.named import key_hash_of
+    from acme_ca.problems import Problem
+
+    try:
+        return key_hash_of(text).hex()
     except Problem as problem:
         refuse(f"{key}: {problem.detail}")

@@ -7,22 +7,11 @@ from typing import Any
 
 import click
 
+from acme_ca.cli.acts import Asking, Telling, Wish, asking_options, begin, list_or_show, watch
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import SETTINGS, counted, json_option, print_done, print_json
-from acme_ca.cli.selectors import (
-    count,
-    dry_run_option,
-    environment_option,
-    everything_option,
-    expect_option,
-    require_selection,
-    selector_options,
-    start,
-    watch,
-    yes_option,
-)
-from acme_ca.cli.tables import print_table
-from acme_ca.services.replacements import MAX_SPREAD
+from acme_ca.cli.options import SETTINGS, json_option, print_done
+from acme_ca.cli.selectors import environment_option, everything_option, require_selection, selector_options
+from acme_ca.vocabulary import MAX_SPREAD
 
 COLUMNS = {
     "id": "id",
@@ -44,9 +33,7 @@ MINUTES = click.FloatRange(0, MAX_SPREAD / 60)
 @everything_option
 @click.option("--minutes", type=MINUTES, default=60, show_default=True, help="Within which all have their turn.")
 @click.option("--explanation-url", help="A page that says why; clients show its URL.")
-@expect_option
-@dry_run_option
-@yes_option
+@asking_options
 @click.option("--wait", is_flag=True, help="Show how far it is until none remains.")
 @json_option
 def replace(  # noqa: PLR0913 - the command's options
@@ -57,9 +44,7 @@ def replace(  # noqa: PLR0913 - the command's options
     everything: bool,
     minutes: float,
     explanation_url: str | None,
-    expect: int | None,
-    dry_run: bool,
-    yes: bool,
+    asking: Asking,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -67,16 +52,13 @@ def replace(  # noqa: PLR0913 - the command's options
     require_selection(selection, everything=everything)
     path = at("environments", environment, "replacements")
     body = {"selection": selection, "spread": round(minutes * 60), "explanation_url": explanation_url}
-    preview = count(api, path, body, expect)
-    what = f"{counted(preview['total'], 'valid certificate')} of environment {environment}"
-    if dry_run:
-        print_done(preview, f"{what} would be replaced within {minutes:g} minutes.", as_json=as_json)
+    within = f"replaced within {minutes:g} minutes"
+    wish = Wish(path, body, f"Have {{what}} {within}?", f"{{what}} would be {within}.")
+    done = begin(api, wish, asking, as_json=as_json)
+    if done is None:
         return
-    if not yes:
-        click.confirm(f"Have {what} replaced within {minutes:g} minutes?", abort=True, err=True)
-    done = start(api, path, body, preview)
     if wait:
-        done = watch(api, f"{path}{at(done['id'])}", done, _settled)
+        done = watch(api, path, done, _settled)
     print_done(done, _text(done), as_json=as_json)
 
 
@@ -88,16 +70,8 @@ def replace(  # noqa: PLR0913 - the command's options
 def replacements(api: Api, environment: str, number: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """List the mass replacements, the newest first; or show how far one is."""
     path = at("environments", environment, "replacements")
-    if number is not None:
-        found = api.get(f"{path}{at(number)}")
-        print_done(found, _text(found), as_json=as_json)
-        return
-    rows = list(api.pages(path))
-    if as_json:
-        print_json(rows)
-        return
-    lines = [tuple(row[name] for name in COLUMNS) for row in rows]
-    print_table(tuple(COLUMNS.values()), lines, f"There are no replacements in environment {environment}.")
+    nothing = f"There are no replacements in environment {environment}."
+    list_or_show(api, path, number, Telling(COLUMNS, _text), nothing, as_json=as_json)
 
 
 @click.command("cancel-replacement", **SETTINGS)

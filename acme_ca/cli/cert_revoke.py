@@ -7,26 +7,23 @@ from typing import Any
 
 import click
 
+from acme_ca.cli.acts import PATIENCE, Asking, Telling, Wish, asking_options, begin, list_or_show, watch
 from acme_ca.cli.client import Api, api_options, at
-from acme_ca.cli.options import SETTINGS, counted, json_option, print_done, print_json
-from acme_ca.cli.selectors import (
-    PATIENCE,
-    count,
-    dry_run_option,
-    environment_option,
-    everything_option,
-    expect_option,
-    require_selection,
-    selector_options,
-    start,
-    watch,
-    yes_option,
-)
-from acme_ca.cli.tables import print_table
-from acme_ca.services.revocation import OPERATOR_REASONS
+from acme_ca.cli.options import SETTINGS, json_option, print_done
+from acme_ca.cli.selectors import environment_option, everything_option, require_selection, selector_options
+from acme_ca.vocabulary import OPERATOR_REASONS
 
 REASONS = {name: code for code, name in OPERATOR_REASONS.items()}
-COLUMNS = ("id", "status", "reason", "revoked", "skipped", "of", "by", "as of")
+COLUMNS = {
+    "id": "id",
+    "status": "status",
+    "reason": "reason",
+    "revoked": "revoked",
+    "skipped": "skipped",
+    "total": "of",
+    "ordered_by": "by",
+    "as_of": "as of",
+}
 
 
 @click.command(**SETTINGS)
@@ -36,9 +33,7 @@ COLUMNS = ("id", "status", "reason", "revoked", "skipped", "of", "by", "as of")
 @click.argument("number", metavar="[SERIAL]", required=False)
 @everything_option
 @click.option("--reason", type=click.Choice(list(REASONS)), default="unspecified", show_default=True, help="Why.")
-@expect_option
-@dry_run_option
-@yes_option
+@asking_options
 @json_option
 def revoke(  # noqa: PLR0913 - the command's options
     api: Api,
@@ -48,9 +43,7 @@ def revoke(  # noqa: PLR0913 - the command's options
     number: str | None,
     everything: bool,
     reason: str,
-    expect: int | None,
-    dry_run: bool,
-    yes: bool,
+    asking: Asking,
     as_json: bool,
 ) -> None:
     """Revoke the valid certificates that fit all selectors, or the one of SERIAL.
@@ -60,16 +53,11 @@ def revoke(  # noqa: PLR0913 - the command's options
     selection = _with_serial(selection, number)
     require_selection(selection, everything=everything)
     path, body = at("environments", environment, "revocations"), {"selection": selection, "reason": REASONS[reason]}
-    preview = count(api, path, body, expect)
-    what = f"{counted(preview['total'], 'valid certificate')} of environment {environment}"
-    if dry_run:
-        print_done(preview, f"{what} would be revoked ({reason}).", as_json=as_json)
-        return
-    if not yes:
-        click.confirm(f"Revoke {what} ({reason})?", abort=True, err=True)
-    begun = start(api, path, body, preview)
-    done = watch(api, f"{path}{at(begun['id'])}", begun, _looked_at, PATIENCE)
-    print_done(done, _text(done), as_json=as_json)
+    wish = Wish(path, body, f"Revoke {{what}} ({reason})?", f"{{what}} would be revoked ({reason}).")
+    begun = begin(api, wish, asking, as_json=as_json)
+    if begun is not None:
+        done = watch(api, path, begun, _looked_at, PATIENCE)
+        print_done(done, _text(done), as_json=as_json)
 
 
 @click.command(**SETTINGS)
@@ -80,22 +68,8 @@ def revoke(  # noqa: PLR0913 - the command's options
 def revocations(api: Api, environment: str, number: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes it by name
     """List the revocations by operators, the newest first; or show how far one is."""
     path = at("environments", environment, "revocations")
-    if number is not None:
-        found = api.get(f"{path}{at(number)}")
-        print_done(found, _text(found), as_json=as_json)
-        return
-    rows = list(api.pages(path))
-    if as_json:
-        print_json(rows)
-        return
-    lines = [
-        (
-            *(row["id"], row["status"], OPERATOR_REASONS.get(row["reason"], row["reason"])),
-            *(row["revoked"], row["skipped"], row["total"], row["ordered_by"], row["as_of"]),
-        )
-        for row in rows
-    ]
-    print_table(COLUMNS, lines, f"Nothing was revoked by operators in environment {environment}.")
+    nothing = f"Nothing was revoked by operators in environment {environment}."
+    list_or_show(api, path, number, Telling(COLUMNS, _text, _row), nothing, as_json=as_json)
 
 
 COMMANDS = (revoke, revocations)
@@ -119,3 +93,7 @@ def _text(act: Mapping[str, Any]) -> str:
     if act["status"] == "running":
         text += " The server's worker goes on with it."
     return text
+
+
+def _row(act: Mapping[str, Any]) -> dict[str, Any]:
+    return {**act, "reason": OPERATOR_REASONS.get(act["reason"], act["reason"])}

@@ -13,23 +13,16 @@ import secrets
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
-from acme_ca import logs
-from acme_ca.admin.signing_in import LOCAL
-from acme_ca.app import ask, create_app
-from acme_ca.authority import Authority
-from acme_ca.cli.options import config_option, load_or_refuse, refuse
-from acme_ca.config import Config
-from acme_ca.server.application import NOT_ASSEMBLED
-from acme_ca.server.sockets import within
+from acme_ca.cli.options import config_option, refuse
 
 PREFIX = "/admin/v1"
 TIMEOUT = 60  # seconds for one call
@@ -86,6 +79,8 @@ class _UnixConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Connect to the socket's file, by a short name for a path of any length."""
+        from acme_ca.server.sockets import within
+
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             opened.settimeout(TIMEOUT)
@@ -115,32 +110,6 @@ class Local:
             connection.close()
             return True
         return False
-
-
-@dataclass
-class InProcess:
-    """In this process: for when no server runs."""
-
-    config: Config
-    _ca: Authority | None = None
-
-    @cached_property
-    def _app(self) -> Any:  # noqa: ANN401 - a WSGI application, whose framework is not known here
-        self._ca = Authority(self.config)
-        return create_app(self._ca, ("admin",))
-
-    def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
-        """Return the answer; ends with exit code 1 when the CA cannot be put together."""
-        try:
-            app = self._app
-        except NOT_ASSEMBLED as error:
-            refuse(str(error))
-        return Reply(*ask(app, method, path, body, headers, {LOCAL: os.geteuid()}))
-
-    def close(self) -> None:
-        """Let everything go."""
-        if self._ca is not None:
-            self._ca.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,14 +197,27 @@ def api_options(function: Function) -> Function:
         if url is not None:
             host, port = _address(url)
             return function(Api(Remote(host, port, _context(ca_file, cert, key), _token(token_file))), **given)
-        config = load_or_refuse(config_path)
-        local = Local(config.admin_socket)
-        if local.answers():
-            return function(Api(local), **given)
-        with logs.on_standard_error(), closing(InProcess(config)) as here:
-            return function(Api(here), **given)
+        with _without_url(config_path) as transport:
+            return function(Api(transport), **given)
 
     return cast("Function", with_api)
+
+
+@contextmanager
+def _without_url(config_path: Path) -> Iterator[Transport]:
+    """Give the way to the CA of a configuration file: a server that listens needs nothing of it in this process."""
+    from acme_ca.cli.opening import load_or_refuse
+
+    config = load_or_refuse(config_path)
+    local = Local(config.admin_socket)
+    if local.answers():
+        yield local
+        return
+    from acme_ca import logs
+    from acme_ca.cli.in_process import InProcess
+
+    with logs.on_standard_error(), closing(InProcess(config)) as here:
+        yield here
 
 
 def _address(url: str) -> tuple[str, int]:

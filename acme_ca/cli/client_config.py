@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, load_or_refuse, print_json, refuse
+from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, print_json, refuse
 
 if TYPE_CHECKING:
     from acme_ca.config import Config, Environment
@@ -96,6 +96,8 @@ def client_config(
 
     Several files follow each other, each under its name. What else is to be known is told on standard error.
     """
+    from acme_ca.cli.opening import load_or_refuse
+
     if client is None or as_list:
         _list(as_json=as_json)
         return

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
-from acme_ca.authority import load_issuer
 from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json
-from acme_ca.config import Config, ConfigError, Issuer, Location, json_schema, load, locate
-from acme_ca.config.fields import is_address
-from acme_ca.identifiers import Identifier
-from acme_ca.keys import KeyUnavailableError
-from acme_ca.pki.lint import LintError, check_within
+
+if TYPE_CHECKING:
+    from acme_ca.config import Config, Issuer, Location
+    from acme_ca.identifiers import Identifier
 
 
 @click.group(**SETTINGS)
@@ -31,6 +30,8 @@ def check(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa
 
     Its issuers are opened too: each key has to fit its certificate, and each certificate the zones of its environment.
     """
+    from acme_ca.config import ConfigError, load, locate
+
     try:
         found = load(config_path)
         if misfits := list(_misfits(found)):
@@ -50,11 +51,15 @@ def check(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa
 @config.command(**SETTINGS)
 def schema() -> None:
     """Print the JSON Schema of the configuration file; editors complete and check TOML by it."""
+    from acme_ca.config import json_schema
+
     print_json(json_schema())
 
 
 def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
     """Yield what shows only when the issuers are put to use."""
+    from acme_ca.identifiers import Identifier
+
     host = urlsplit(found.external_url).hostname or ""
     yield from _misfits_of(found.service.issuer, ("service", "issuer"), {("external_url",): [_identifier(host)]})
     for name, environment in found.environment.items():
@@ -73,6 +78,10 @@ def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
 def _misfits_of(
     settings: Issuer, location: Location, wanted: Mapping[Location, list[Identifier]]
 ) -> Iterator[tuple[Location, str]]:
+    from acme_ca.authority import load_issuer
+    from acme_ca.keys import KeyUnavailableError
+    from acme_ca.pki.lint import LintError, check_within
+
     try:
         issuer = load_issuer(settings, "")
     except (KeyUnavailableError, OSError, ValueError) as error:
@@ -86,6 +95,9 @@ def _misfits_of(
 
 
 def _identifier(host: str) -> Identifier:
+    from acme_ca.config.fields import is_address
+    from acme_ca.identifiers import Identifier
+
     return Identifier("ip" if is_address(host) else "dns", host)
 
 

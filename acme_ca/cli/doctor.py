@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from acme_ca import clock, logs
+from acme_ca import clock
 from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json, refuse
-from acme_ca.config import ConfigError, load
-from acme_ca.doctor import CHECKS, CODES, Finding, Host, examine
+
+if TYPE_CHECKING:
+    from acme_ca.doctor import Finding
 
 
 @click.command(**SETTINGS)
@@ -26,6 +28,8 @@ def doctor(ctx: click.Context, config_path: Path, chosen: tuple[str, ...], timeo
 
     Each finding has a code, which docs/doctor.md explains. The exit code is 1 if there is an error among them.
     """
+    from acme_ca import logs
+
     with logs.on_standard_error():
         found = _examine(config_path, chosen, timeout)
     if as_json:
@@ -36,6 +40,9 @@ def doctor(ctx: click.Context, config_path: Path, chosen: tuple[str, ...], timeo
 
 
 def _examine(path: Path, chosen: tuple[str, ...], timeout: float) -> list[Finding]:
+    from acme_ca.config import ConfigError, load
+    from acme_ca.doctor import CHECKS, Finding, Host, examine
+
     try:
         config = load(path)
     except ConfigError as error:
@@ -58,6 +65,8 @@ def _has_errors(found: list[Finding]) -> bool:
 
 
 def _print(found: list[Finding]) -> None:
+    from acme_ca.doctor import CODES
+
     for finding in found:
         kind = CODES[finding.code]
         click.echo(f"{finding.code} {finding.severity}: {kind.meaning} ({finding.place})")

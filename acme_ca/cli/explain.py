@@ -10,7 +10,6 @@ import click
 
 from acme_ca.cli.client import Api, api_options
 from acme_ca.cli.options import SETTINGS, WORDS, json_option, print_json, printable, refuse
-from acme_ca.config.fields import is_address
 
 Event = Mapping[str, Any]
 
@@ -60,7 +59,7 @@ def _story(api: Api, what: str, environment: str | None) -> list[Event]:
     plain = what.lower()
     if ID.fullmatch(plain):
         found = _events(api, environment, about=plain)
-    elif SERIAL.fullmatch(plain) and not is_address(plain):
+    elif _is_serial(plain):
         found = _events(api, environment, serial=plain.replace(":", "").zfill(SERIAL_DIGITS))
     else:
         found = _events(api, environment, name=plain)
@@ -68,6 +67,15 @@ def _story(api: Api, what: str, environment: str | None) -> list[Event]:
     for event in _of_orders(api, environment, found):
         known.setdefault(event["id"], event)
     return list(known.values())
+
+
+def _is_serial(text: str) -> bool:
+    """Whether it is a serial: an IPv6 address may look like one."""
+    if not SERIAL.fullmatch(text):
+        return False
+    from acme_ca.config.fields import is_address
+
+    return not is_address(text)
 
 
 def _of_orders(api: Api, environment: str | None, found: Iterable[Event]) -> Iterator[Event]:

@@ -8,23 +8,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from rich.console import Console
 
 from acme_ca import clock
 from acme_ca.cli import starter
-from acme_ca.cli.ceremony import Ceremony, CeremonyError, Report, write_new
 from acme_ca.cli.db import upgrade_or_refuse
-from acme_ca.cli.options import SETTINGS, json_option, load_or_refuse, print_json, refuse
-from acme_ca.config import Config, ConfigError, loads
-from acme_ca.config.fields import https_origin
-from acme_ca.keys import KeyUnavailableError
+from acme_ca.cli.options import SETTINGS, json_option, print_json, refuse
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from acme_ca.cli.ceremony import Report
+    from acme_ca.config import Config
 
 CONFIG_NAME = "acme-ca.toml"
 DEFAULT_URL = "https://localhost:8443"
@@ -35,6 +34,8 @@ Networks = tuple[starter.IpNetwork, ...]
 
 
 def _external_url(_ctx: click.Context, _option: click.Parameter, url: str) -> str:
+    from acme_ca.config.fields import https_origin
+
     try:
         return https_origin(url)
     except ValueError as error:
@@ -101,6 +102,8 @@ def init(ctx: click.Context, /, folder: Path, as_json: bool, **options: Any) -> 
     Running it again makes what is missing and touches nothing else: an environment that was added to the
     configuration file gets its key and certificate. Keys are encrypted, under a passphrase that is made up too.
     """  # noqa: D205 - click prints the first paragraph as it is
+    from acme_ca.cli.opening import load_or_refuse
+
     path = folder / CONFIG_NAME
     is_new = not path.exists()
     if is_new:
@@ -141,6 +144,9 @@ def _choices(
 
 def _write_config(path: Path, text: str) -> None:
     """Write the configuration file, unless what the options ask for cannot be configured."""
+    from acme_ca.cli.ceremony import write_new
+    from acme_ca.config import ConfigError, loads
+
     try:
         loads(text, path, files=False)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,6 +159,9 @@ def _write_config(path: Path, text: str) -> None:
 
 def _perform(config: Config, folder: Path) -> tuple[Report, x509.Certificate]:
     """Make what is missing, or end with exit code 1."""
+    from acme_ca.cli.ceremony import Ceremony, CeremonyError
+    from acme_ca.keys import KeyUnavailableError
+
     ceremony = Ceremony(config, folder.absolute())
     try:
         root = ceremony.perform()
@@ -201,6 +210,8 @@ class Outcome:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the root's DER, as openssl and browsers show it."""
+        from cryptography.hazmat.primitives.hashes import SHA256
+
         return self.root.fingerprint(SHA256()).hex(":").upper()
 
     @property
@@ -238,6 +249,8 @@ class Outcome:
 
     def show(self) -> None:
         """Print for people. Nothing is wrapped or marked up that one would copy."""
+        from rich.console import Console
+
         console = Console(soft_wrap=True, highlight=False, markup=False)
         for title, paths in (("Created", self.report.created), ("Kept", self.report.kept)):
             if paths:

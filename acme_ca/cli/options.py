@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
@@ -13,10 +12,6 @@ from typing import Any, NoReturn, TypedDict
 import click
 
 from acme_ca.cli import EXIT_CODES
-from acme_ca.config import Config, ConfigError, load
-from acme_ca.db import Database
-from acme_ca.problems import Problem
-from acme_ca.secret import SecretUnavailableError
 
 config_option = click.option(
     "--config",
@@ -108,36 +103,3 @@ def print_done(document: Mapping[str, Any], text: str, *, as_json: bool) -> None
 def refuse(reason: str) -> NoReturn:
     """End with exit code 1 and the reason on standard error."""
     raise click.ClickException(reason)
-
-
-def load_or_refuse(path: Path, *, files: bool = True) -> Config:
-    """Return the configuration, or end with exit code 1 and every mistake in it."""
-    try:
-        return load(path, files=files)
-    except ConfigError as error:
-        refuse(f"{len(error.mistakes)} mistake(s) in the configuration\n{error}")
-
-
-@contextmanager
-def open_database(config_path: Path, environment: str) -> Iterator[tuple[Config, Database]]:
-    """Open the database for one command on an environment; what it refuses ends the command with exit code 1."""
-    with open_whole_database(config_path) as (config, database):
-        if environment not in config.environment:
-            refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
-        yield config, database
-
-
-@contextmanager
-def open_whole_database(config_path: Path) -> Iterator[tuple[Config, Database]]:
-    """Open the database for one command; what it refuses ends the command with exit code 1."""
-    config = load_or_refuse(config_path)
-    try:
-        database = Database(config.database.url, config.database.reveal_password())
-        try:
-            yield config, database
-        finally:
-            database.dispose()
-    except Problem as problem:
-        refuse(problem.detail)
-    except SecretUnavailableError as error:
-        refuse(f"the password of the database: {error}")

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from acme_ca.authority import terms_of, workload_policy
 from acme_ca.cli import policy_versions
-from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, load_or_refuse, print_json, refuse
-from acme_ca.cli.policy_cases import Case, CaseError, read_any, read_cases, try_out
+from acme_ca.cli.options import SETTINGS, config_option, counted, json_option, print_json
 from acme_ca.cli.policy_explain import API_PARAMETERS, names_explained
-from acme_ca.cli.policy_files import misplaced, read_document
-from acme_ca.cli.policy_name_cases import NameCase
-from acme_ca.config import Config, ConfigError, Environment, Location, load, locate
-from acme_ca.config.mistakes import Mistake, did_you_mean
-from acme_ca.config.policies import misfits_of
-from acme_ca.pki.profile import BUILTIN
-from acme_ca.policies_in_force import policy_of
-from acme_ca.policy.document import Document
-from acme_ca.policy.engine import Policy
-from acme_ca.policy.petitions import Terms
-from acme_ca.policy.rules import Rule
-from acme_ca.policy.shadowing import shadowed
-from acme_ca.policy.workloads import Grant, Outcome, WorkloadPolicy
-from acme_ca.public_keys import KEY_TYPES
+from acme_ca.vocabulary import KEY_TYPES
 
 environment_option = click.option("--environment", required=True, help="The environment whose rules are asked.")
 FILE = click.Path(path_type=Path, dir_okay=False)
-SIGNS = {True: "yes", False: "no ", None: "?  "}
 
 
 @click.group(**SETTINGS)
@@ -57,14 +39,14 @@ def lint(ctx: click.Context, config_path: Path, environment: str | None, file: P
     """
     if (file is None) != (environment is None):
         raise click.UsageError("FILE and --environment go together")
+    from acme_ca.cli import policy_lint
+    from acme_ca.config import ConfigError
+
     try:
-        config = load(config_path, files=False)
         if file is not None and environment is not None:
-            count, warnings = _lint_file(file, _settings(config, environment))
-            counts = counted(count, "rule")
+            counts, warnings = policy_lint.lint_for(config_path, environment, file)
         else:
-            warnings = locate(config_path, _warnings(config)).mistakes
-            counts = _counts(config)
+            counts, warnings = policy_lint.lint(config_path)
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "mistakes": [mistake.document() for mistake in error.mistakes], "warnings": []})
@@ -107,18 +89,9 @@ def test(
     """
     if not (first or files):
         raise click.UsageError("no cases: expected --claims FILE, or FILES")
-    config = load_or_refuse(config_path, files=False)
-    settings, rules = _policy_of(config, environment)
-    terms = terms_of(settings, {**BUILTIN, **config.profile}, rules)
-    try:
-        own = policy_of(environment, settings, _document_of(document, settings))
-        cases = [case for path in (*first, *files) for case in read_any(path)]
-    except (ConfigError, CaseError) as error:
-        refuse(str(error))
-    results = [
-        _name_result(case, own, terms) if isinstance(case, NameCase) else _result(case, settings, rules)
-        for case in cases
-    ]
+    from acme_ca.cli.policy_trying import results_of
+
+    results = results_of(config_path, environment, document, (*first, *files))
     failed = [result for result in results if result["differences"]]
     if as_json:
         print_json({"ok": not failed, "cases": results})
@@ -163,143 +136,18 @@ def explain(
     """
     if names:
         who = {name: given.pop(name) for name in ("account", "label", "workload", "profile", "key_type")}
-        claims = {} if path is None else _one_case(path).claims
+        claims = {} if path is None else _claims(path)
         what = {"environment": environment, "names": names, "claims": claims, "who": who, "as_json": as_json}
         asking: Any = names_explained  # which takes the options that say where the API is, and makes the API of them
         ctx.exit(0 if asking(config_path=config_path, **given, **what) else 1)
     if path is None:
         raise click.UsageError("expected NAMES, or a workload in --claims FILE")
-    _explain_workload(config_path, environment, provider, path, as_json=as_json)
+    from acme_ca.cli.policy_trying import explain_workload
+
+    explain_workload(config_path, environment, provider, path, as_json=as_json)
 
 
-def _explain_workload(config_path: Path, environment: str, provider: str | None, path: Path, *, as_json: bool) -> None:
-    settings, rules = _policy_of(load_or_refuse(config_path, files=False), environment)
-    case = _one_case(path)
-    name = _provider(settings, provider or case.provider, case)
-    outcomes = rules.explain(case.workload(name))
-    grant, refused = try_out(rules, case, name)
-    if as_json:
-        granted = None if grant is None else grant.document()
-        print_json(
-            {"rules": [_document(outcome) for outcome in outcomes], "grant": granted, "refused": refused or None}
-        )
-        return
-    for line in (*_lines(outcomes), *_conclusion(grant, refused)):
-        click.echo(line)
+def _claims(path: Path) -> dict[str, Any]:
+    from acme_ca.cli.policy_trying import one_case
 
-
-def _one_case(path: Path) -> Case:
-    cases = _cases(path)
-    if len(cases) > 1:
-        refuse(f"{path} has {len(cases)} cases; expected one")
-    return cases[0]
-
-
-def _settings(config: Config, environment: str) -> Environment:
-    settings = config.environment.get(environment)
-    if settings is None:
-        refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
-    return settings
-
-
-def _policy_of(config: Config, environment: str) -> tuple[Environment, WorkloadPolicy]:
-    settings = _settings(config, environment)
-    return settings, workload_policy(environment, settings)
-
-
-def _counts(config: Config) -> str:
-    rules = sum(len(settings.policy) for settings in config.environment.values())
-    for_workloads = sum(len(settings.workload) for settings in config.environment.values())
-    return f"{counted(rules, 'rule')}, {counted(for_workloads, 'rule')} for workloads"
-
-
-def _lint_file(file: Path, settings: Environment) -> tuple[int, tuple[Mistake, ...]]:
-    """Return how many rules a policy's file has, and the warnings; raises ConfigError for mistakes."""
-    rules = read_document(file).rules
-    if found := [(("rules", *place), text) for place, text in misfits_of(rules, settings)]:
-        raise misplaced(file, found)
-    return len(rules), misplaced(file, _never_deciding(rules, ("rules",))).mistakes
-
-
-def _warnings(config: Config) -> Iterator[tuple[Location, str]]:
-    profiles = {**BUILTIN, **config.profile}
-    for name, settings in config.environment.items():
-        for number, rule in enumerate(settings.workload):
-            allowed = rule.profiles or settings.profiles
-            if rule.spiffe is not None and not any(profiles[profile].may_carry_uri for profile in allowed):
-                text = f"rule {rule.name!r} grants SPIFFE IDs, and no profile that it allows carries one"
-                yield ("environment", name, "workload", number), f"{text}: {', '.join(allowed)}"
-        yield from _never_deciding(settings.policy, ("environment", name, "policy"))
-        position = {rule.name: number for number, rule in enumerate(settings.workload)}
-        for later, earlier in workload_policy(name, settings).shadowed():
-            text = f"rule {later!r} never decides: rule {earlier!r} before it matches all its workloads"
-            yield ("environment", name, "workload", position[later]), text
-
-
-def _never_deciding(rules: Sequence[Rule], where: Location) -> Iterator[tuple[Location, str]]:
-    position = {rule.name: number for number, rule in enumerate(rules)}
-    for later, earlier in shadowed(rules):
-        text = (
-            f"rule {later!r} never decides: rule {earlier!r} before it speaks about all its names for all its accounts"
-        )
-        yield (*where, position[later]), text
-
-
-def _cases(path: Path) -> list[Case]:
-    try:
-        return read_cases(path)
-    except CaseError as error:
-        refuse(str(error))
-
-
-def _provider(settings: Environment, name: str | None, case: Case) -> str:
-    known = [provider.name for provider in settings.provider]
-    if name is None:
-        refuse(f"{case.name} names no provider; {did_you_mean('', known)}")
-    if name not in known:
-        refuse(f"{case.name}: there is no provider {name!r}; {did_you_mean(name, known)}")
-    return name
-
-
-def _document_of(path: Path | None, settings: Environment) -> Document:
-    if path is None:
-        return Document(rules=settings.policy)
-    _lint_file(path, settings)
-    return read_document(path)
-
-
-def _name_result(case: NameCase, own: Policy, terms: Terms) -> dict[str, Any]:
-    return {"case": case.name, "differences": list(case.differences(own, terms))}
-
-
-def _result(case: Case, settings: Environment, rules: WorkloadPolicy) -> dict[str, Any]:
-    if case.expect is None:
-        refuse(f"{case.name} expects nothing; `acme-ca policy explain` shows what the rules say")
-    grant, refused = try_out(rules, case, _provider(settings, case.provider, case))
-    granted = None if grant is None else grant.document()
-    differences = list(case.expect.differences(grant, refused))
-    return {"case": case.name, "differences": differences, "grant": granted, "refused": refused or None}
-
-
-def _document(outcome: Outcome) -> dict[str, Any]:
-    granted = None if outcome.grant is None else outcome.grant.document()
-    return asdict(outcome) | {"grant": granted}
-
-
-def _lines(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
-    for outcome in outcomes:
-        yield f"rule {outcome.rule}: {outcome.result}"
-        for check in outcome.checks:
-            yield f"  {SIGNS[check.holds]} {check.path} is {check.seen}; expected {check.expected}"
-        if outcome.reason:
-            yield f"  {outcome.reason}"
-
-
-def _conclusion(grant: Grant | None, refused: str) -> Iterator[str]:
-    if grant is None:
-        yield f"Refused: {refused}"
-        return
-    yield f"Granted by rule {grant.rule}, the first that is not unmatched:"
-    for name, value in grant.document().items():
-        if name not in {"rule", "policy_version"} and value not in (None, []):
-            yield f"  {name}: {', '.join(value) if isinstance(value, list) else value}"
+    return one_case(path).claims

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from acme_ca.cli.client import Api, Reply, api_options, at
 from acme_ca.cli.options import SETTINGS, counted, json_option, print_done, print_json, refuse
-from acme_ca.cli.policy_files import read_document, refused
 from acme_ca.cli.tables import print_table
-from acme_ca.config import ConfigError
-from acme_ca.policy.document import Document, changes
+
+if TYPE_CHECKING:
+    from acme_ca.policy.document import Document
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 HISTORY = {
@@ -75,6 +75,8 @@ def diff(ctx: click.Context, api: Api, environment: str, before: str, after: str
     Each is the number of a version, a file, or `now`: the policy in force. With one argument, the difference is between
     the policy in force and that.
     """
+    from acme_ca.policy.document import changes
+
     first, second = ("now", before) if after is None else (before, after)
     found = changes(_either(api, environment, first), _either(api, environment, second))
     if as_json:
@@ -110,6 +112,8 @@ def apply(  # noqa: PLR0913 - the command's options
     """Put the policy of FILE in force, as a whole. The same one again changes nothing."""
     if shadow and dry_run:
         raise click.UsageError("a shadow changes no answer: --dry-run means nothing with --shadow")
+    from acme_ca.cli.policy_files import refused
+
     body = {**_read(file).to_json(), "comment": comment}
     path, reason = at("environments", environment, "policy"), partial(refused, file)
     if shadow:
@@ -186,6 +190,9 @@ COMMANDS = (show, history, diff, apply, rollback, shadow)
 
 
 def _read(path: Path) -> Document:
+    from acme_ca.cli.policy_files import read_document
+    from acme_ca.config import ConfigError
+
     try:
         return read_document(path)
     except ConfigError as error:
@@ -199,6 +206,8 @@ def _policy(api: Api, environment: str, number: int | None) -> dict[str, Any]:
 
 
 def _document(found: Mapping[str, Any]) -> Document:
+    from acme_ca.policy.document import Document
+
     return Document.from_json({"rules": found["rules"]})
 
 

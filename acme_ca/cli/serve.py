@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from acme_ca import logs
-from acme_ca.cli.options import SETTINGS, config_option, load_or_refuse, refuse
+from acme_ca.cli.options import SETTINGS, config_option, refuse
 
-ROLES = ("acme", "status", "admin", "worker")
+if TYPE_CHECKING:
+    from acme_ca.server.children import Role
+
+ROLES: tuple[Role, ...] = ("acme", "status", "admin", "worker")
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -26,25 +28,30 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
     help="Serve only this; repeatable. Default: everything.",
 )
 @click.option("--child", is_flag=True, hidden=True, help="Take orders from the supervisor on standard input.")
-def serve(config_path: Path, roles: tuple[str, ...], child: bool) -> None:  # noqa: FBT001 - click passes it by name
+def serve(config_path: Path, roles: tuple[Role, ...], child: bool) -> None:  # noqa: FBT001 - click passes it by name
     """Serve ACME and the admin API over HTTPS, the status listener over plain HTTP, and do the work beside requests.
 
     SIGTERM and SIGINT let requests at hand finish. SIGHUP reads the configuration again; when something is wrong with
     it, the one before stays in use and the log says why. The HTTPS listener's certificate is renewed in place.
     """
     if child:
-        children = import_module("acme_ca.server.children")
+        from acme_ca.server import children
+
         children.run(children.Orders.model_validate_json(sys.stdin.buffer.read()))
         return
+    from acme_ca.cli.opening import load_or_refuse
+
     config = load_or_refuse(config_path)
     if config.listener.admin is None and "admin" in roles:
         refuse("there is no [listener.admin] in the configuration")
     _keep_metrics_in(config.state / "metrics")
+    from acme_ca import logs
+    from acme_ca.server.supervisor import StartError, Supervisor
+
     logs.configure(config.log)
-    supervisor = import_module("acme_ca.server.supervisor")
     try:
-        supervisor.Supervisor(config, config_path.absolute(), tuple(dict.fromkeys(roles)) or ROLES).run()
-    except supervisor.StartError as error:
+        Supervisor(config, config_path.absolute(), tuple(dict.fromkeys(roles)) or ROLES).run()
+    except StartError as error:
         refuse(str(error))
 
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 _UNLIMITED = 10_000  # columns of what is no terminal
 
@@ -21,6 +17,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], nothin
     if not rows:
         click.echo(nothing)
         return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console()
     table = Table(box=box.HEAVY_HEAD)
     if not console.is_terminal:

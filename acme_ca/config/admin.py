@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from acme_ca.config.base import DAY, HOUR, Settings
 from acme_ca.config.fields import Bind, Name, PemFile, made_by_init
 from acme_ca.keys import AnyKey
-from acme_ca.models.admin import Role
+from acme_ca.vocabulary import Role
 from acme_ca.workload.jwks import AnyJwks, Discovery
 from acme_ca.workload.oidc import ClaimPath, Oidc
 from acme_ca.workload.tokens import Algorithm

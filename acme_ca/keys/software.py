@@ -19,8 +19,8 @@ from acme_ca import public_keys
 from acme_ca.keys.base import KeyBackend, KeyUnavailableError, PrivateKey
 from acme_ca.paths import AnchoredPath
 from acme_ca.problems import BadPublicKey
-from acme_ca.public_keys import KeyType
 from acme_ca.secret import Secret, SecretUnavailableError
+from acme_ca.vocabulary import KeyType
 
 SHORTEST_PASSPHRASE = 16  # bytes; PKCS#8 files are written with 2048 rounds of PBKDF2, too few for a short one
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from sqlalchemy import Index
 
 from acme_ca.models.base import Record, new_id, table_of
+from acme_ca.vocabulary import Role
 
 
 class Permission(StrEnum):
@@ -19,16 +20,6 @@ class Permission(StrEnum):
     OPERATE = "operate"
     POLICY = "policy"
     ADMIN = "admin"
-
-
-class Role(StrEnum):
-    """What an operator is there for."""
-
-    VIEWER = "viewer"
-    AUDITOR = "auditor"
-    OPERATOR = "operator"
-    POLICY_ADMIN = "policy-admin"
-    CA_ADMIN = "ca-admin"
 
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = MappingProxyType(

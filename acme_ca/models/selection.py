@@ -7,7 +7,6 @@ whether it belongs to it. Both say the same; a test compares them.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,10 +22,9 @@ from acme_ca.models.base import first_id
 from acme_ca.models.certificate import CERTIFICATES, Certificate, CertificateStatus
 from acme_ca.models.certificate_term import MAX_DEPTH, TERMS, domain_terms
 from acme_ca.models.environment import oldest_claim
+from acme_ca.named import key_sha256_of, serial_of
 from acme_ca.problems import Malformed
 
-_SERIAL = re.compile(r"[0-9a-f]{1,40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ISSUED = CERTIFICATES.c.status == literal_column(f"'{CertificateStatus.ISSUED.value}'")
 _NOT_ABANDONED = CERTIFICATES.c.status != literal_column(f"'{CertificateStatus.ABANDONED.value}'")
 
@@ -262,16 +260,6 @@ def standing_at(moment: datetime) -> ColumnElement[bool]:
     return and_(CERTIFICATES.c.id < first_id(moment), CERTIFICATES.c.not_after > moment, unrevoked)
 
 
-def serial_of(text: str) -> str:
-    """Return the serial that a person wrote in hexadecimal, colons or not, as the ledger has it; raises Malformed."""
-    return _digits(text, _SERIAL, "serial").zfill(34)
-
-
-def key_sha256_of(text: str) -> str:
-    """Return the SHA-256 of a key that a person wrote in hexadecimal, colons or not; raises Malformed."""
-    return _digits(text, _SHA256, "key_sha256")
-
-
 def _name(text: str) -> str:
     if text.startswith("spiffe:"):
         return str(identifiers.parse("uri", text))
@@ -289,13 +277,6 @@ def _domain(text: str) -> str:
     if name.wildcard or name.value.count(".") >= MAX_DEPTH:
         raise Malformed(f"below: expected a domain of at most {MAX_DEPTH} labels; look for the whole name instead")
     return name.value
-
-
-def _digits(text: str, pattern: re.Pattern[str], what: str) -> str:
-    digits = text.replace(":", "").strip().lower()
-    if not pattern.fullmatch(digits):
-        raise Malformed(f"{what}: expected hexadecimal digits, at most 40 of a serial and 64 of a key's SHA-256")
-    return digits.lstrip("0") if pattern is _SERIAL else digits
 
 
 def _aware(moment: datetime, what: str) -> datetime:

@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier, SignatureAlgorithmO
 from acme_ca import identifiers, public_keys
 from acme_ca.identifiers import Identifier
 from acme_ca.problems import BadCsr, BadPublicKey, Problem
-from acme_ca.public_keys import KeyType, PublicKey
+from acme_ca.public_keys import PublicKey
+from acme_ca.vocabulary import KeyType
 
 SIZE_LIMIT = 32_768  # bytes of DER
 NAMES_LIMIT = 1_000

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from acme_ca.public_keys import KeyType
+from acme_ca.vocabulary import KeyType
 
 Usage = Literal["serverAuth", "clientAuth"]
 

@@ -20,7 +20,7 @@ from acme_ca.policy.rules import Rule as Rule
 from acme_ca.policy.rules import default_rules as default_rules
 from acme_ca.policy.rules import dump, version_of
 from acme_ca.problems import BadCsr, InvalidProfile, RejectedIdentifier
-from acme_ca.public_keys import KEY_TYPES
+from acme_ca.vocabulary import KEY_TYPES
 from acme_ca.workload.base import WORKLOAD_CHALLENGE
 
 # RFC 8555 §8.3, RFC 8737 §3: only the DNS can prove a wildcard; RFC 8738 §4, §7: DNS cannot prove an address.

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from acme_ca.policy.conditions import ConditionText
 from acme_ca.policy.patterns import NamePattern
-from acme_ca.public_keys import KeyType
+from acme_ca.vocabulary import KeyType
 
 # The list of acme_ca.challenges, which policy cannot import; a test holds the two together.
 ChallengeType = Literal["http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01"]

@@ -29,13 +29,13 @@ from acme_ca.models.admin import (
     AdminCertificate,
     AdminToken,
     Operator,
-    Role,
 )
 from acme_ca.pki import admin_leaf
 from acme_ca.pki.csr import DECODING_ERRORS
 from acme_ca.problems import BadCsr, Conflict, Malformed, NotFound, ServiceUnavailable, Unauthorized
 from acme_ca.public_keys import PublicKey
 from acme_ca.services import audit
+from acme_ca.vocabulary import Role
 
 BACKDATE = timedelta(minutes=1)  # hosts whose clock is behind accept a new certificate too
 LONGEST_TOKEN = timedelta(days=366)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sqlalchemy import delete
 
 from acme_ca import clock
@@ -15,9 +12,8 @@ from acme_ca.authority import Authority
 from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
 from acme_ca.models.certificate import BLOCKED_KEYS, BlockedKey
-from acme_ca.models.selection import key_sha256_of
-from acme_ca.problems import Conflict, Malformed, NotFound
-from acme_ca.public_keys import spki_sha256
+from acme_ca.named import key_hash_of
+from acme_ca.problems import Conflict, NotFound
 from acme_ca.services import audit, blocked_accounts
 
 
@@ -29,26 +25,11 @@ class Page:
     after: str | None
 
 
-def hash_of(text: str) -> bytes:
-    """Return the SHA-256 of the SubjectPublicKeyInfo that a person named; raises Malformed.
-
-    The text is that hash in hexadecimal, a public key in PEM, or a certificate in PEM.
-    """
-    if "-----BEGIN" not in text:
-        return bytes.fromhex(key_sha256_of(text))
-    try:
-        if "CERTIFICATE-----" in text:
-            return spki_sha256(x509.load_pem_x509_certificate(text.encode()).public_key())  # type: ignore[arg-type]  # a key of any kind has such an encoding
-        return spki_sha256(load_pem_public_key(text.encode()))  # type: ignore[arg-type]  # as above
-    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        raise Malformed("key: expected a public key or a certificate in PEM, or a SHA-256 in hexadecimal") from error
-
-
 def page(ca: Authority, *, after: str | None = None, limit: int = 100) -> Page:
     """Return the blocked keys; `after` is where another page ended."""
     statement = base.select(BlockedKey)
     if after is not None:
-        statement = statement.where(BLOCKED_KEYS.c.key_sha256 > hash_of(after))
+        statement = statement.where(BLOCKED_KEYS.c.key_sha256 > key_hash_of(after))
     with ca.database.read() as connection:
         found = base.find(connection, BlockedKey, statement.order_by(BLOCKED_KEYS.c.key_sha256).limit(limit + 1))
     return Page(found[:limit], found[limit - 1].key_sha256.hex() if len(found) > limit else None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,21 +15,14 @@ from acme_ca.authority import Authority
 from acme_ca.models import base, evidence
 from acme_ca.models.certificate import CERTIFICATES, BlockedKey, Certificate, CertificateStatus
 from acme_ca.models.order import Order
-from acme_ca.models.selection import Selection, serial_of, standing_at
+from acme_ca.models.selection import Selection, standing_at
+from acme_ca.named import serial_of
 from acme_ca.problems import Malformed, NotFound
+from acme_ca.vocabulary import MAX_PAGE, Standing
 
-MAX_PAGE = 1000  # certificates in one answer
 MAX_LINEAGE = 10  # certificates in a line, each way
 EVIDENCE_KEPT = timedelta(days=30)  # after the end of the certificate
 SWEEP_BATCH = 500  # rows changed in one transaction
-
-
-class Standing(StrEnum):
-    """How an issued certificate stands now."""
-
-    VALID = "valid"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)

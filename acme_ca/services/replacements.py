@@ -23,8 +23,8 @@ from acme_ca.problems import Malformed, NotFound
 from acme_ca.services import audit
 from acme_ca.services.certificates import check_page, require_environment
 from acme_ca.services.selecting import ANY_ONE, Expected, expect
+from acme_ca.vocabulary import MAX_SPREAD
 
-MAX_SPREAD = 30 * 24 * 3600  # seconds
 MAX_RUNNING = 20  # in an environment: each is looked at for each question of a client
 
 

@@ -31,22 +31,10 @@ from acme_ca.problems import (
     Unauthorized,
 )
 from acme_ca.services import audit, blocked_accounts, crls
+from acme_ca.vocabulary import KEY_COMPROMISE, OPERATOR_REASONS, REASONS
 
 SETTLING = timedelta(seconds=5)  # in which what was claimed with a key before it was blocked is committed
 OTHERS = 100  # certificates of a compromised key that are looked at; beyond that some are surely left to be revoked
-KEY_COMPROMISE = 1
-# RFC 5280 §5.3.1 without those that only a CA can state: cACompromise, certificateHold, removeFromCRL,
-# privilegeWithdrawn, aACompromise.
-REASONS = {
-    0: "unspecified",
-    KEY_COMPROMISE: "keyCompromise",
-    3: "affiliationChanged",
-    4: "superseded",
-    5: "cessationOfOperation",
-}
-OPERATOR_REASONS = {**REASONS, 9: "privilegeWithdrawn"}
-"""Of the reasons of RFC 5280 §5.3.1 those that an operator may give. cACompromise and aACompromise are not about leafs;
-certificateHold and removeFromCRL would need certificates that come back."""
 
 
 def revoke(ca: Authority, environment: Environment, certificate_der: bytes, reason: int, revoker: Signer | Jwk) -> None:

@@ -24,8 +24,8 @@ from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import BadRevocationReason, Contended, NotFound
 from acme_ca.services import issuance, revocation
 from acme_ca.services.certificates import check_page, require_environment
-from acme_ca.services.revocation import KEY_COMPROMISE, OPERATOR_REASONS
 from acme_ca.services.selecting import ANY_ONE, Expected, expect
+from acme_ca.vocabulary import KEY_COMPROMISE, OPERATOR_REASONS
 
 BATCH = 100  # certificates in one transaction
 AT_ONCE = 5  # batches that the one who asks waits for; the worker does the others

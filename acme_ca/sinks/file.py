@@ -12,7 +12,8 @@ from typing import Literal
 
 from acme_ca.paths import AnchoredPath
 from acme_ca.sinks.base import DeliveryFailedError, SealedEvent, Sink
-from acme_ca.sinks.formats import FORMATS, FormatName
+from acme_ca.sinks.formats import FORMATS
+from acme_ca.vocabulary import FormatName
 
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
 TIMEOUT = 25.0  # seconds for what is no regular file, which may take nothing

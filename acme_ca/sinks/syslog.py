@@ -16,7 +16,8 @@ from pydantic import Field, StringConstraints
 
 from acme_ca.paths import ExistingFile
 from acme_ca.sinks.base import DeliveryFailedError, SealedEvent, Sink
-from acme_ca.sinks.formats import FORMATS, FormatName
+from acme_ca.sinks.formats import FORMATS
+from acme_ca.vocabulary import FormatName
 
 PORT = 6514  # RFC 5425 §4.1
 LOG_AUDIT = 13  # the facility, RFC 5424 §6.2.1

@@ -12,7 +12,8 @@ from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.paths import ExistingFile
 from acme_ca.secret import Secret, SecretUnavailableError
 from acme_ca.sinks.base import DeliveryFailedError, SealedEvent, Sink
-from acme_ca.sinks.formats import FORMATS, FormatName
+from acme_ca.sinks.formats import FORMATS
+from acme_ca.vocabulary import FormatName
 
 SUCCESSFUL = range(200, 300)
 

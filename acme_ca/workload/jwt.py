@@ -22,7 +22,8 @@ from acme_ca import public_keys
 from acme_ca.clock import rfc3339
 from acme_ca.jose.encoding import b64url_decode, load_object, shown
 from acme_ca.problems import Malformed, Problem
-from acme_ca.public_keys import KeyType, PublicKey
+from acme_ca.public_keys import PublicKey
+from acme_ca.vocabulary import KeyType
 from acme_ca.workload.base import LEEWAY, BindingMode, Expected, refusal
 
 MAX_TOKEN = 16 * 1024  # octets

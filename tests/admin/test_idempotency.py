@@ -11,10 +11,11 @@ from sqlalchemy import delete, update
 from acme_ca import clock
 from acme_ca.admin import dispatch
 from acme_ca.admin.calls import Asked, Call, Model
-from acme_ca.models.admin import IDEMPOTENT_CALLS, Permission, Role
+from acme_ca.models.admin import IDEMPOTENT_CALLS, Permission
 from acme_ca.problems import Conflict, ServiceUnavailable
 from acme_ca.services import admins, idempotency
 from acme_ca.services.admins import Wanted
+from acme_ca.vocabulary import Role
 from tests.admin.conftest import Api
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from acme_ca.admin import CALLS
 from acme_ca.admin.calls import Call
-from acme_ca.models.admin import PERMISSIONS, Role, narrower
+from acme_ca.models.admin import PERMISSIONS, narrower
+from acme_ca.vocabulary import Role
 from tests.admin.conftest import Api
 
 # What each role may do, written out by hand: whoever adds a call decides here who may make it.

@@ -20,8 +20,8 @@ from acme_ca.admin.selections import Selectors
 from acme_ca.app import create_app
 from acme_ca.authority import Authority
 from acme_ca.cli import cli
-from acme_ca.cli.selectors import SELECTORS
 from acme_ca.services import revocations
+from acme_ca.vocabulary import SELECTORS
 from tests.admin.conftest import Api
 from tests.support import ledger
 from tests.support.ca import make_ca_files

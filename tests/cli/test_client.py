@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import UnixStreamServer
+from threading import Thread
 
 import pytest
 from click import ClickException
@@ -11,6 +18,19 @@ from click.testing import CliRunner
 
 from acme_ca.cli import cli
 from acme_ca.cli.client import Api, Reply
+from acme_ca.config import load
+from acme_ca.server.sockets import within
+from tests.support.ca import make_ca_files
+
+INSIDE = ("flask", "sqlalchemy", "acme_ca.authority")
+PROGRAM = f"""
+import sys
+from acme_ca.cli import cli
+try:
+    cli()
+finally:
+    print([name for name in {INSIDE!r} if name in sys.modules])
+"""
 
 
 @pytest.mark.parametrize(
@@ -56,3 +76,49 @@ def test_a_connection_that_stays_broken_ends_the_command(method: str, times: int
     with pytest.raises(ClickException, match="it broke"):
         Api(transport).call(method, "/admins")
     assert len(transport.asked) == times
+
+
+class Nothing(BaseHTTPRequestHandler):
+    """Answers every list with an empty one."""
+
+    def do_GET(self) -> None:
+        body = b'{"items": [], "next": null}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with within(path.parent) as folder, UnixStreamServer(f"{folder}/{path.name}", Nothing) as server:
+        thread = Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def run_apart(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True)
+
+
+def test_who_asks_a_server_over_its_socket_loads_nothing_of_the_ca(tmp_path: Path) -> None:
+    config = make_ca_files(tmp_path)
+    with listening(load(config).admin_socket):
+        asked = run_apart("crl", "list", "--config", config)
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.splitlines() == ["There are no revocation lists yet; the worker makes them.", "[]"]
+
+
+def test_who_asks_over_https_loads_nothing_of_the_ca(tmp_path: Path) -> None:
+    """Not even for the hash of a key in a file."""
+    pem = make_ca_files(tmp_path).parent / "certificates" / "root.pem"
+    asked = run_apart("cert", "block", pem, "--reason", "lost", "--api", "https://127.0.0.1:1")
+    assert asked.returncode == 1
+    assert "the admin API cannot be asked" in asked.stderr
+    assert asked.stdout.splitlines() == ["[]"]

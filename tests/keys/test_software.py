@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 
 from acme_ca import public_keys
 from acme_ca.keys import AnyKey, KeyBackend, KeyUnavailableError, SoftwareKey
-from acme_ca.public_keys import KeyType
 from acme_ca.secret import Secret
+from acme_ca.vocabulary import KeyType
 from tests.keys.contract import KeyContract
 
 PASSPHRASE = b"a passphrase long enough"

@@ -19,7 +19,7 @@ from acme_ca.identifiers import Identifier
 from acme_ca.pki import csr as requests
 from acme_ca.pki.csr import Csr
 from acme_ca.problems import BadCsr
-from acme_ca.public_keys import KeyType
+from acme_ca.vocabulary import KeyType
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(65_537, 2048)

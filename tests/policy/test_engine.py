@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from acme_ca.identifiers import Identifier, parse
 from acme_ca.policy.engine import Applicant, Decision, Policy, Rule, default_rules
 from acme_ca.problems import BadCsr, InvalidProfile, RejectedIdentifier
-from acme_ca.public_keys import KEY_TYPES
+from acme_ca.vocabulary import KEY_TYPES
 
 OFFERED = ("http-01", "dns-01", "tls-alpn-01")
 PROFILES = ("server-1h", "server-8h")

@@ -17,7 +17,7 @@ from acme_ca.models.certificate import Certificate
 from acme_ca.models.selection import Selection, standing_at
 from acme_ca.problems import Malformed, NotFound, Problem
 from acme_ca.services import certificates
-from acme_ca.services.certificates import Standing
+from acme_ca.vocabulary import Standing
 from tests.support import ari, rows
 from tests.support import ledger_lines as ledger
 from tests.support.acme_client import AcmeClient

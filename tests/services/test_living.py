@@ -12,7 +12,7 @@ from acme_ca import clock
 from acme_ca.config import Config
 from acme_ca.models.selection import Selection
 from acme_ca.services import certificates, revocations, selecting
-from acme_ca.services.certificates import Standing
+from acme_ca.vocabulary import Standing
 from tests.support import ledger_lines as ledger
 from tests.support.ca import RunningCa, start_ca, with_environment
 from tests.support.ledger_lines import line

@@ -14,6 +14,7 @@ from acme_ca.models.selection import Selection
 from acme_ca.problems import Conflict, Malformed, NotFound
 from acme_ca.services import replacements, selecting
 from acme_ca.services.selecting import Expected
+from acme_ca.vocabulary import MAX_SPREAD
 from tests.support import ari, rows
 from tests.support import ledger_lines as ledger
 from tests.support.acme_client import AcmeClient, body_of, certificates
@@ -152,7 +153,7 @@ def account(client: AcmeClient) -> str:
 
 def test_what_cannot_be_is_refused(ca: RunningCa) -> None:
     ledger.put(ca.authority.database, line(), line())
-    for spread in (-1, replacements.MAX_SPREAD + 1):
+    for spread in (-1, MAX_SPREAD + 1):
         with pytest.raises(Malformed, match="spread"):
             replacements.start(ca.authority, Selection.of("test"), spread, by=BY, expected=Expected(total=2))
     with pytest.raises(Conflict):

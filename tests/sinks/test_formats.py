@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from acme_ca.sinks import SealedEvent
-from acme_ca.sinks.formats import FORMATS, FormatName, cef
+from acme_ca.sinks.formats import FORMATS, cef
 from acme_ca.sinks.syslog import framed
+from acme_ca.vocabulary import FormatName
 
 NASTY = 'a|b\\c=d\n"é'
 # ECS 8.17: what event.type may be for each event.category used here.

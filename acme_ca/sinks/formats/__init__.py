@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from acme_ca.sinks.base import SealedEvent
 from acme_ca.sinks.formats import cef, ecs, native, ocsf
+from acme_ca.vocabulary import FormatName
 
-FormatName = Literal["native", "ecs", "ocsf", "cef"]
 FORMATS: Mapping[FormatName, Callable[[SealedEvent], str]] = {
     "native": native.render,
     "ecs": ecs.render,
