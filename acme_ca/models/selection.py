@@ -14,35 +14,18 @@ from ipaddress import ip_address
 from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from acme_ca import identifiers
 from acme_ca.models.base import first_id
 from acme_ca.models.certificate import CERTIFICATES, Certificate, CertificateStatus
 from acme_ca.models.certificate_term import MAX_DEPTH, TERMS, domain_terms
 from acme_ca.models.environment import oldest_claim
+from acme_ca.models.hidden import Hidden
 from acme_ca.named import key_sha256_of, serial_of
 from acme_ca.problems import Malformed
 
 _ISSUED = CERTIFICATES.c.status == literal_column(f"'{CertificateStatus.ISSUED.value}'")
 _NOT_ABANDONED = CERTIFICATES.c.status != literal_column(f"'{CertificateStatus.ABANDONED.value}'")
-
-
-class _Hidden(ColumnElement[Any]):
-    """A column whose indexes SQLite does not look at: without statistics it would walk that of any condition."""
-
-    inherit_cache = False  # it is compiled anew: what it hides is no part of the key
-
-    def __init__(self, column: ColumnElement[Any]) -> None:
-        self.column = column
-        self.type = column.type
-
-
-@compiles(_Hidden)
-def _compile_hidden(element: _Hidden, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own
-    sign = "+" if compiler.dialect.name == "sqlite" else ""
-    return sign + compiler.process(element.column, **options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,13 +221,13 @@ class Selection:
         by_environment = driving == "profile" or (driving is None and self._driving_term is None)
         environment = CERTIFICATES.c.environment
         if self._driving_term is None:  # whose rows have it
-            yield (environment if by_environment else _Hidden(environment)) == self.environment
+            yield (environment if by_environment else Hidden(environment)) == self.environment
         if self.key_sha256 is not None:
             yield CERTIFICATES.c.key_sha256 == bytes.fromhex(self.key_sha256)
         for name in ("serial", "account_id", "issuer_id", "profile", "binding_id"):
             if (value := getattr(self, name)) is not None:
                 column = CERTIFICATES.c[name]
-                yield (column if name == driving else _Hidden(column)) == value
+                yield (column if name == driving else Hidden(column)) == value
 
     def _has_term(self, term: str) -> ColumnElement[bool]:
         other = TERMS.alias()

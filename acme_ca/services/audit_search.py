@@ -5,15 +5,17 @@ Sealed events are found by AUDIT_TERMS, the few that are not sealed yet by thems
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from acme_ca.db import Database
 from acme_ca.models.audit_chain import AUDIT_SEALS, AUDIT_TERMS, EVENT, chain_end
-from acme_ca.models.audit_event import AUDIT_EVENTS, SYSTEM
+from acme_ca.models.audit_event import SYSTEM
+from acme_ca.models.hidden import Hidden
 from acme_ca.services.audit_events import COLUMNS, LIMIT, event_of, place
 from acme_ca.sinks import SealedEvent
 
@@ -53,71 +55,89 @@ def search(database: Database, wanted: Wanted, *, after: str | None = None, limi
     before = place(after)
     limit = max(1, min(limit, LIMIT))
     with database.read() as connection:
-        statement = select(*COLUMNS).select_from(EVENT.outerjoin(AUDIT_SEALS, AUDIT_SEALS.c.event_id == EVENT.c.id))
-        for condition in _conditions(connection, wanted):
-            statement = statement.where(condition)
-        if before is not None:
-            statement = statement.where(EVENT.c.id < before)
-        found = connection.execute(statement.order_by(EVENT.c.id.desc()).limit(limit + 1)).fetchall()
+        sealed_to = chain_end(connection).last_id
+        times, columns = list(_times(wanted)), list(_columns(wanted))
+        ids = _between(connection, times)
+        found: list[Sequence[Any]] = []
+        for statement, key in _statements(wanted, sealed_to):
+            bounds: list[ColumnElement[bool]] = [] if ids is None else [key.between(*ids)]
+            bounds += [] if before is None else [key < before]
+            chosen = statement.where(*times, *columns, *bounds).order_by(key.desc())
+            found += connection.execute(chosen.limit(limit + 1 - len(found))).fetchall()
     events = tuple(event_of(tuple(row)) for row in found[:limit])
     return Page(events, str(events[-1].id) if len(found) > limit else None)
 
 
-def _conditions(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    yield from _times(connection, wanted)
-    if wanted.environments:
-        yield EVENT.c.environment.in_(wanted.environments)
-    if wanted.environment is not None:
-        yield EVENT.c.environment == wanted.environment
-    if wanted.event is not None:
-        yield _event(wanted.event)
-    yield from _ids(connection, wanted)
-    for kind, value in (("name", wanted.name), ("serial", wanted.serial)):
+def _statements(wanted: Wanted, sealed_to: int) -> Iterator[tuple[Select[Any], ColumnElement[int]]]:
+    """Yield what to select from, and the column of the events' ids in it, the newest first.
+
+    Without terms that is all events; else those that are not sealed yet, then those that have the terms. Rows of one
+    term are walked from the newest on: however many events an account has, a page is cheap.
+    """
+    everything = select(*COLUMNS).select_from(EVENT.outerjoin(AUDIT_SEALS, AUDIT_SEALS.c.event_id == EVENT.c.id))
+    terms = list(_terms(wanted))
+    if not terms:
+        yield everything, EVENT.c.id
+        return
+    if wanted.name is None and wanted.serial is None:  # which are known of sealed events only
+        yield everything.where(EVENT.c.id > sealed_to, *_about(wanted)), EVENT.c.id
+    rows = AUDIT_TERMS.join(EVENT, EVENT.c.id == AUDIT_TERMS.c.event_id)
+    sealed = select(*COLUMNS).select_from(rows.outerjoin(AUDIT_SEALS, AUDIT_SEALS.c.event_id == EVENT.c.id))
+    yield sealed.where(AUDIT_TERMS.c.term == terms[0], *map(_has_term, terms[1:])), AUDIT_TERMS.c.event_id
+
+
+def _terms(wanted: Wanted) -> Iterator[str]:
+    """Yield the terms that events have to have, the one that fewest have first."""
+    for kind, value in (("serial", wanted.serial), ("name", wanted.name)):
         if value is not None:
-            yield EVENT.c.id.in_(_with_term(f"{kind}:{value.lower()}"))
+            yield f"{kind}:{value.lower()}"
+    for value in (wanted.subject, wanted.about, wanted.account, wanted.actor):
+        if value not in (None, SYSTEM):  # what the CA itself does, most of all is
+            yield f"id:{value}"
 
 
-def _times(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    """Yield the time's bounds, and what they are in identifiers: by those pages are ordered.
+def _columns(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    """Yield what columns have to be. Where terms are walked, their indexes are hidden from SQLite."""
+    columns = EVENT.c
+    environment, event = columns.environment, columns.event
+    if next(_terms(wanted), None) is not None:
+        environment, event = Hidden(environment), Hidden(event)  # type: ignore[assignment]  # columns all the same
+    if wanted.environments:
+        yield columns.environment.in_(wanted.environments)
+    if wanted.environment is not None:
+        yield environment == wanted.environment
+    if wanted.event is not None and "." in wanted.event:
+        yield event == wanted.event
+    elif wanted.event is not None:
+        yield and_(event >= f"{wanted.event}.", event < f"{wanted.event}/")  # `/` follows `.`
+    pairs = ((columns.actor, wanted.actor), (columns.account_id, wanted.account), (columns.subject, wanted.subject))
+    yield from (column == value for column, value in pairs if value is not None)
+
+
+def _about(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.about is not None:
+        columns = EVENT.c
+        yield or_(*(column == wanted.about for column in (columns.subject, columns.account_id, columns.actor)))
+
+
+def _has_term(term: str) -> ColumnElement[bool]:
+    other = AUDIT_TERMS.alias()
+    return exists().where(other.c.term == term, other.c.event_id == EVENT.c.id)
+
+
+def _times(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.since is not None:
+        yield EVENT.c.at >= wanted.since
+    if wanted.until is not None:
+        yield EVENT.c.at < wanted.until
+
+
+def _between(connection: Connection, times: Sequence[ColumnElement[bool]]) -> tuple[int, int] | None:
+    """Return the first and last id of the events in a time: by ids pages are ordered.
 
     A clock may step back by any time, so that no bound is guessed; the index on times has the identifiers too.
     """
-    bounds = [EVENT.c.at >= wanted.since] if wanted.since is not None else []
-    bounds += [EVENT.c.at < wanted.until] if wanted.until is not None else []
-    if bounds:
-        first, last = connection.execute(select(func.min(EVENT.c.id), func.max(EVENT.c.id)).where(*bounds)).one()
-        yield from bounds
-        yield EVENT.c.id.between(first or 0, last or 0)
-
-
-def _ids(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    for column, value in (
-        (EVENT.c.actor, wanted.actor),
-        (EVENT.c.account_id, wanted.account),
-        (EVENT.c.subject, wanted.subject),
-    ):
-        if value is not None:
-            yield column == value
-            yield from _about(connection, value)
-    if wanted.about is not None:
-        yield from _about(connection, wanted.about)
-
-
-def _event(event: str) -> ColumnElement[bool]:
-    if "." in event:
-        return EVENT.c.event == event
-    return and_(EVENT.c.event >= f"{event}.", EVENT.c.event < f"{event}/")  # `/` follows `.`
-
-
-def _about(connection: Connection, identifier: str) -> Iterator[ColumnElement[bool]]:
-    """Yield the condition that finds what is of, by or about an id; what the CA itself does, most of all is."""
-    if identifier == SYSTEM:
-        return
-    events = AUDIT_EVENTS.c
-    has_it = or_(events.subject == identifier, events.account_id == identifier, events.actor == identifier)
-    unsealed = select(events.id).where(events.id > chain_end(connection).last_id, has_it)
-    yield EVENT.c.id.in_(union_all(_with_term(f"id:{identifier}"), unsealed))
-
-
-def _with_term(term: str) -> Select[tuple[int]]:
-    return select(AUDIT_TERMS.c.event_id).where(AUDIT_TERMS.c.term == term)
+    if not times:
+        return None
+    first, last = connection.execute(select(func.min(EVENT.c.id), func.max(EVENT.c.id)).where(*times)).one()
+    return first or 0, last or 0

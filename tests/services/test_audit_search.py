@@ -63,8 +63,23 @@ def test_sealed_events_are_about_their_order_too(database: Database) -> None:
     assert kinds(database, name="A.test.localhost") == ["order.created"]
 
 
+def test_pages_go_on_from_what_is_not_sealed_to_what_is(database: Database) -> None:
+    seal(database)
+    with database.write() as connection:
+        audit.record(connection, "test", "order.created", OTHER, account_id=ACCOUNT)
+        audit.record(connection, "test", "order.created", OTHER, account_id=ACCOUNT)
+    seen, after = [], None
+    while True:
+        page = audit_search.search(database, Wanted(account=ACCOUNT, environment="test"), after=after, limit=1)
+        seen += [found.event for found in page.events]
+        if (after := page.after) is None:
+            break
+    assert seen == ["order.created"] * 2 + ["account.revoked", "certificate.issued", "order.created", "account.created"]
+
+
+@pytest.mark.parametrize("more", [{}, {"event": "order.created", "environment": "test"}, {"event": "order"}], ids=str)
 @pytest.mark.parametrize("condition", ["account", "subject", "actor", "about", "name", "serial"])
-def test_searches_walk_no_table(tmp_path: Path, condition: str) -> None:
+def test_searches_walk_the_newest_rows_of_their_term(tmp_path: Path, condition: str, more: dict[str, str]) -> None:
     database = trail(f"sqlite:///{tmp_path / 'a.db'}", 300)
     statements: list[tuple[str, Any]] = []
 
@@ -73,9 +88,9 @@ def test_searches_walk_no_table(tmp_path: Path, condition: str) -> None:
 
     with database.read() as connection:
         event.listen(connection.engine, "before_cursor_execute", keep)
-        kinds(database, **{condition: ACCOUNT})
+        kinds(database, **{condition: ACCOUNT}, **more)
         event.remove(connection.engine, "before_cursor_execute", keep)
         plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statements[-1][0], statements[-1][1]).fetchall()
     steps = [row[-1] for row in plan]
-    assert any("SEARCH audit_terms" in step for step in steps), steps
-    assert not [step for step in steps if step.startswith("SCAN")], steps
+    assert steps[0].startswith("SEARCH audit_terms USING PRIMARY KEY (term=?"), steps
+    assert not [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step], steps
