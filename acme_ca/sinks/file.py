@@ -52,8 +52,15 @@ def _write(descriptor: int, data: bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([], [descriptor], [], left)[1]:
+            if left <= 0 or not _may_be_written(descriptor, left):
                 raise TimeoutError from None
+
+
+def _may_be_written(descriptor: int, seconds: float) -> bool:
+    """Wait until a pipe takes more; select() cannot, where many files are open."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    return bool(poller.poll(1000 * seconds))
 
 
 def _sync(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import ssl
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,7 +108,18 @@ def test_https_server_that_reads_nothing_holds_nobody_up(tmp_path: Path) -> None
         https.request(https.Endpoint(f"https://127.0.0.1:{port}/", root, 0.5), "POST", b"x" * 5_000_000)
 
 
-def test_a_pipe_takes_events_and_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lowest", [0, 1500], ids=["few open files", "many open files"])
+def test_a_pipe_takes_events_and_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lowest: int
+) -> None:
+    def opened(*arguments: Any) -> int:  # noqa: ANN401 - those of os.open
+        first = os_open(*arguments)
+        moved = fcntl.fcntl(first, fcntl.F_DUPFD_CLOEXEC, lowest)
+        os.close(first)
+        return moved
+
+    os_open = os.open
+    monkeypatch.setattr(os, "open", opened)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     sink = File(name="pipe", path=pipe)
