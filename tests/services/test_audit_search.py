@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ CONDITIONS: list[tuple[dict[str, str], list[str]]] = [
 
 
 @pytest.fixture
-def database(database_url: str) -> Database:
+def database(database_url: str) -> Iterator[Database]:
     made = trail(database_url)
     with made.write() as connection:
         audit.record(connection, "test", "account.created", ACCOUNT, account_id=ACCOUNT)
@@ -40,7 +41,8 @@ def database(database_url: str) -> Database:
         audit.record(connection, "", "key.blocked", "*", by="admin:eve")
         audit.record(connection, "test", "crl.published", "test-1")
         audit.record(connection, "prod", "order.created", OTHER, account_id=OTHER)
-    return made
+    yield made
+    made.dispose()
 
 
 def kinds(database: Database, **conditions: Any) -> list[str]:  # noqa: ANN401 - a condition's
@@ -91,6 +93,7 @@ def test_searches_walk_the_newest_rows_of_their_term(tmp_path: Path, condition: 
         kinds(database, **{condition: ACCOUNT}, **more)
         event.remove(connection.engine, "before_cursor_execute", keep)
         plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statements[-1][0], statements[-1][1]).fetchall()
+    database.dispose()
     steps = [row[-1] for row in plan]
     assert steps[0].startswith("SEARCH audit_terms USING PRIMARY KEY (term=?"), steps
     assert not [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step], steps
