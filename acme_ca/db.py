@@ -82,6 +82,14 @@ class WriteTurn:
         fcntl.flock(self._file or 0, fcntl.LOCK_UN)
         self._lock.release()
 
+    def close(self) -> None:
+        """Close the file, unless somebody has the turn: they need it. Whoever comes next opens it again."""
+        if self._lock.acquire(blocking=False):
+            if self._file is not None:
+                os.close(self._file)
+            self._file = None
+            self._lock.release()
+
 
 class Kept:
     """Open connections of an engine, for one transaction at a time each; the one used last is taken first.
@@ -252,9 +260,11 @@ class Database:
             )
 
     def dispose(self) -> None:
-        """Close all connections."""
+        """Close all connections, and the file of the turn."""
         for kept in (self._reading, self._writing, self._durable):
             kept.close()
+        if isinstance(self._turn, WriteTurn):
+            self._turn.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -132,3 +132,15 @@ def test_another_program_that_writes_is_waited_for_without_the_baton(sqlite_url:
     thread.join(30)
     assert done.is_set()
     database.dispose()
+
+
+def test_a_database_that_was_closed_leaves_no_file_open(database: Database) -> None:
+    with database.write() as connection:
+        base.insert(connection, SpentNonce(nonce=b"a" * 16))
+    path = str(database.url.database)
+    database.dispose()
+    descriptors = list(Path("/proc/self/fd").iterdir())
+    assert not [one for one in descriptors if one.exists() and str(one.readlink()).startswith(path)]
+    with database.write() as connection:
+        base.insert(connection, SpentNonce(nonce=b"b" * 16))
+    database.dispose()

@@ -4,6 +4,7 @@ from alembic import context
 
 from acme_ca.models import (
     account,
+    admin,
     applied_policy,
     audit_chain,
     audit_event,
@@ -30,6 +31,7 @@ from acme_ca.models.base import METADATA
 
 TABLES = (
     account,
+    admin,
     applied_policy,
     audit_chain,
     audit_event,
