@@ -1,11 +1,15 @@
 """Keys for external account binding. RFC 8555 §7.3.4."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from acme_ca.models.base import Record, table_of
 from acme_ca.problems import Unauthorized
+
+MAC_KEY_SIZE = 32  # bytes; HS256 wants no more
+HYPHEN = 62  # its value in base64url, RFC 4648 §5
 
 
 @dataclass(kw_only=True)
@@ -69,6 +73,13 @@ class ExternalKey(Record):
     @property
     def _is_spent(self) -> bool:
         return self.uses_left == 0 if self.reusable else self.used_at is not None
+
+
+def new_mac_key() -> bytes:
+    """Return 32 random bytes whose base64url does not begin with a hyphen: clients would take it for an option."""
+    while (found := secrets.token_bytes(MAC_KEY_SIZE))[0] >> 2 == HYPHEN:
+        pass
+    return found
 
 
 table_of(ExternalKey, "external_keys")

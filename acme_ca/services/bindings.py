@@ -5,7 +5,6 @@ docs/workload-identity-00.md §8.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,12 +18,12 @@ from acme_ca.jose import b64url_encode
 from acme_ca.models import base
 from acme_ca.models.authorization import AUTHORIZATIONS, LIVE, Authorization
 from acme_ca.models.binding import BINDINGS, Binding
-from acme_ca.models.external_key import ExternalKey
+from acme_ca.models.external_key import ExternalKey, new_mac_key
 from acme_ca.models.owner import free, free_instance
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import NotFound
 from acme_ca.services import audit
-from acme_ca.services.workloads import MAC_KEY_SIZE, Exchanged, external_key, new_kid
+from acme_ca.services.workloads import Exchanged, external_key, new_kid
 from acme_ca.workload import Workload
 
 OPERATOR = "operator"  # the issuer of a workload that was admitted by hand
@@ -99,7 +98,7 @@ def admit(
     workload = Workload(provider, OPERATOR, subject, claims, mode="required", expires_at=now + lifetime)
     grant = policy.grant(workload)
     binding = _vouched_for(environment, workload, grant, now)
-    mac_key, kid, expires_at = secrets.token_bytes(MAC_KEY_SIZE), new_kid(), min(now + lifetime, binding.expires_at)
+    mac_key, kid, expires_at = new_mac_key(), new_kid(), min(now + lifetime, binding.expires_at)
     with ca.database.write(durable=True) as connection:
         base.insert(connection, binding)
         base.insert(connection, external_key(environment.name, kid, mac_key, binding.id, now, expires_at))

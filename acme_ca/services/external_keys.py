@@ -12,7 +12,7 @@ from acme_ca.db import Database
 from acme_ca.jose import b64url_encode
 from acme_ca.models import base
 from acme_ca.models.account import Account, AccountStatus
-from acme_ca.models.external_key import ExternalKey
+from acme_ca.models.external_key import ExternalKey, new_mac_key
 from acme_ca.models.revocation import Revocation
 from acme_ca.models.selection import Selection
 from acme_ca.policy.scope import Scope
@@ -20,7 +20,6 @@ from acme_ca.problems import NotFound
 from acme_ca.services import audit, revocations, selecting
 
 EVERYTHING = Scope()
-MAC_KEY_SIZE = 32  # bytes; HS256 wants no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def create(database: Database, environment: str, wanted: Wanted | None = None, *
     """Make a key, for one account and everything if nothing else is wanted."""
     wanted = Wanted() if wanted is None else wanted
     now = clock.now()
-    mac_key = secrets.token_bytes(MAC_KEY_SIZE)
+    mac_key = new_mac_key()
     key = ExternalKey(
         kid=secrets.token_hex(10),
         environment=environment,

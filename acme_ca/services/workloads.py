@@ -19,14 +19,13 @@ from acme_ca.jose import b64url_encode
 from acme_ca.models import base
 from acme_ca.models.account import account_of_key
 from acme_ca.models.binding import BINDINGS, Binding
-from acme_ca.models.external_key import ExternalKey
+from acme_ca.models.external_key import ExternalKey, new_mac_key
 from acme_ca.models.owner import OWNERS, claim_evidence, speaks_for
 from acme_ca.policy.grants import Grant
 from acme_ca.problems import Contended, Malformed, NotFound
 from acme_ca.services import audit, refusals
 from acme_ca.workload import Expected, Proof, Workload, refusal
 
-MAC_KEY_SIZE = 32  # bytes, for HS256
 KEY_LIFETIME = timedelta(minutes=10)  # of an external account key: long enough to start a client with it
 OPERATOR = "operator"  # the issuer of a workload that was admitted by hand
 KEYS_KEPT = timedelta(days=1)  # how long a key that can no longer be used is known, for whoever asks why
@@ -99,7 +98,7 @@ def _bind(
     ca: Authority, environment: Environment, wish: Wish, workload: Workload, grant: Grant, now: datetime
 ) -> Exchanged:
     kid = new_kid()
-    mac_key = secrets.token_bytes(MAC_KEY_SIZE)
+    mac_key = new_mac_key()
     binding = _binding(environment, wish, workload, grant, now)
     expires_at = min(now + KEY_LIFETIME, binding.expires_at)
     with ca.database.write(durable=True) as connection:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from acme_ca.identifiers import Identifier
+from acme_ca.models.external_key import new_mac_key
 from acme_ca.policy.scope import Scope, stored
 from acme_ca.services import explanations, external_keys, revocations
 from acme_ca.services.explanations import Question
@@ -18,7 +19,7 @@ from tests.support import rows
 from tests.support.acme_client import AcmeClient, body_of, make_csr
 from tests.support.ca import RunningCa
 from tests.support.issue import authorize, issue
-from tests.support.jws import eab
+from tests.support.jws import b64, eab
 from tests.support.web import WebServer
 
 SCOPE = Scope(dns=(".a.test.localhost",), ip=(ip_network("127.0.0.0/30"),), profiles=("server-8h",))
@@ -124,3 +125,8 @@ def test_why_a_key_is_not_for_a_name_is_explained(make_ca: MakeCa) -> None:
     assert not explained.allowed
     assert "it is for .a.test.localhost" in answer.reason
     assert "an account whose external account key is for it" in answer.next_step
+
+
+def test_no_mac_key_begins_like_an_option() -> None:
+    """certbot's --eab-hmac-key would not take it."""
+    assert not [key for key in (b64(new_mac_key()) for _ in range(1000)) if key.startswith("-")]
