@@ -8,7 +8,7 @@ from typing import TypeVar
 from flask import Response, g, request
 from pydantic import ValidationError
 
-from acme_ca import jose
+from acme_ca import complaints, jose
 from acme_ca.acme.messages import WireModel
 from acme_ca.authority import Authority, Environment
 from acme_ca.jose import Envelope, Header, Jwk
@@ -45,7 +45,7 @@ class SignedRequest:
         try:
             return kind.model_validate(jose.load_json(self.payload, "the payload"))
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors())
+            wrong = "; ".join(complaints.lines(error))
             raise Malformed(f"the payload is not as expected: {wrong}") from error
 
     def require_empty(self) -> None:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from acme_ca.admin.problems import Forbidden, PreconditionFailed, PreconditionRequired
 from acme_ca.authority import Authority, Environment
 from acme_ca.clock import rfc3339
+from acme_ca.complaints import TIME
 from acme_ca.models.admin import Operator, Permission
 from acme_ca.problems import NotFound
 from acme_ca.web import MAX_BODY
@@ -34,7 +35,7 @@ Note = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\
 
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
-        raise ValueError("expected a time with its zone, such as 2026-01-31T12:00:00Z")
+        raise ValueError(TIME)
     if not YEARS[0] <= moment.year < YEARS[1]:
         raise ValueError(f"expected a year from {YEARS[0]} on, and before {YEARS[1]}")
     return moment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from acme_ca.admin.calls import Asked, Call, Model, Page, Paged, Time
 from acme_ca.models.admin import Permission
+from acme_ca.models.crl import Crl
 from acme_ca.services import crls
-from acme_ca.services.crls import CrlState
 
 PATH = "/crls"
 
@@ -45,16 +45,16 @@ def _list(asked: Asked) -> Page[CrlView]:
 
 def _regenerate(asked: Asked) -> Requested:
     issuer = asked.path["issuer"]
-    for environment in {crl.environment for crl in crls.listing(asked.ca, limit=None) if crl.issuer == issuer}:
+    for environment in {crl.environment for crl in crls.listing(asked.ca, limit=None) if crl.issuer_id == issuer}:
         asked.environment_of(environment)
     return Requested(crls=tuple(crls.regenerate(asked.ca, issuer, by=asked.operator.by)))
 
 
-def _view(crl: CrlState) -> CrlView:
+def _view(crl: Crl) -> CrlView:
     return CrlView(
         key=crl.key,
         environment=crl.environment,
-        issuer=crl.issuer,
+        issuer=crl.issuer_id,
         shard=crl.shard,
         number=crl.number,
         this_update=crl.this_update,

@@ -19,6 +19,7 @@ from acme_ca.admin import signing_in
 from acme_ca.admin.calls import PLAIN, PLAIN_IN_HEADER, Answered, Asked, Call
 from acme_ca.admin.problems import Forbidden, Invalid, Unsuitable
 from acme_ca.authority import Authority
+from acme_ca.complaints import complaints_of
 from acme_ca.models.admin import Operator
 from acme_ca.problems import Malformed, NotFound, Problem, UnsupportedMediaType
 from acme_ca.services import idempotency
@@ -121,10 +122,7 @@ def _invalid(error: ValidationError, where: str) -> Problem:
     """Name every place that is wrong, and what is wrong with it; values stay out, they may be secrets."""
     kinds = {mistake["type"] for mistake in error.errors(include_url=False, include_context=False, include_input=False)}
     kind = Unsuitable if kinds <= BEYOND_SCHEMA else Invalid
-    found = [
-        {"place": ".".join(str(part) for part in mistake["loc"]), "reason": mistake["msg"]}
-        for mistake in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    found = [{"place": place, "reason": reason} for place, reason in complaints_of(error)]
     first = f"{found[0]['place'] or where}: {found[0]['reason']}"
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     return kind(f"{where} is not what the call takes: {first}{more}", extra={"errors": found})

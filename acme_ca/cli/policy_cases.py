@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from acme_ca import clock
+from acme_ca import clock, complaints
 from acme_ca.cli.policy_name_cases import NameCase
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
 from acme_ca.problems import Problem
@@ -144,10 +144,5 @@ def _case(path: Path, number: int, item: object, kind: type[AnyCase]) -> AnyCase
     try:
         case = kind.model_validate_json(json.dumps(item, default=str))  # strict JSON takes a list for a tuple
     except ValidationError as error:
-        raise CaseError("\n".join(f"{path}: case {number}: {_said(detail)}" for detail in error.errors())) from error
+        raise CaseError("\n".join(f"{path}: case {number}: {line}" for line in complaints.lines(error))) from error
     return case.model_copy(update={"name": f"{path}: {case.name or f'case {number}'}"})
-
-
-def _said(detail: Any) -> str:  # noqa: ANN401 - a TypedDict of pydantic_core's
-    where = ".".join(str(part) for part in detail["loc"])
-    return f"{where}: {detail['msg']}" if where else str(detail["msg"])

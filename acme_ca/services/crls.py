@@ -36,21 +36,6 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CrlState:
-    """A list as operators see it; `shard` is None for a full one, and times are None before it was first made."""
-
-    key: str
-    environment: str
-    issuer: str
-    shard: int | None
-    number: int
-    this_update: datetime | None
-    next_update: datetime | None
-    entries: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class Published:
     """A list as it is served: DER."""
 
@@ -102,11 +87,11 @@ def number(ca: Authority, key: str) -> int | None:
     return None if found is None else found.number
 
 
-def listing(ca: Authority, after: str | None = None, limit: int | None = 100) -> list[CrlState]:
-    """Return the lists after this key, in the order of their keys; all of them without a limit."""
+def listing(ca: Authority, after: str | None = None, limit: int | None = 100) -> list[Crl]:
+    """Return the lists after this key without their DER, in the order of their keys; all of them without a limit."""
     with ca.database.read() as connection:
         found = sorted(models.states(connection), key=lambda crl: crl.key)  # databases may collate otherwise
-    return [_state(crl) for crl in found if after is None or crl.key > after][:limit]
+    return [crl for crl in found if after is None or crl.key > after][:limit]
 
 
 def regenerate(ca: Authority, issuer: str | None = None, *, by: str) -> list[str]:
@@ -268,17 +253,3 @@ def _this_update(before: Crl, now: datetime) -> datetime:
     if before.this_update is None or before.this_update > now:  # it is from a clock that was ahead
         return earliest
     return max(before.this_update, earliest)
-
-
-def _state(crl: Crl) -> CrlState:
-    return CrlState(
-        key=crl.key,
-        environment=crl.environment,
-        issuer=crl.issuer_id,
-        shard=crl.shard,
-        number=crl.number,
-        this_update=crl.this_update,
-        next_update=crl.next_update,
-        entries=crl.entries,
-        size=crl.size,
-    )

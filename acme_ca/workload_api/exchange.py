@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from flask import Response, g, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from acme_ca import clock, jose
+from acme_ca import clock, complaints, jose
 from acme_ca.authority import Authority, Environment
 from acme_ca.clock import rfc3339
 from acme_ca.problems import Malformed, NotFound, UnsupportedMediaType
@@ -90,7 +90,7 @@ def _read(kind: type[Body]) -> Body:
     try:
         return kind.model_validate(jose.load_object(octets, "the body"))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors())
+        wrong = "; ".join(complaints.lines(error))
         raise Malformed(f"the body is not as expected: {wrong}") from error
 
 

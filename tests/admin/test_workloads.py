@@ -11,30 +11,15 @@ from acme_ca import config
 from acme_ca.config import Config
 from acme_ca.models.audit_event import AUDIT_EVENTS
 from tests.admin.conftest import Api
-from tests.support.ca import make_ca_files
+from tests.support import machines
 
 PATH = "/environments/prod/bindings"
-FIRST = """
-trust_domain = "prod.localhost"
-provider = [{ type = "oidc", name = "ci", issuer = "https://ci.example" }]
-"""
-REST = """
-[[environment.prod.workload]]
-name = "machines"
-provider = "ci"
-match = { rack = "r1" }
-spiffe = { id = "spiffe://prod.localhost/machine/${sub}", add = "always" }
-profiles = ["workload-1h"]
-"""
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A CA that believes a platform."""
-    path = make_ca_files(tmp_path_factory.mktemp("ca"))
-    place = "[environment.prod]\n"
-    path.write_text(path.read_text().replace(place, place + FIRST) + REST)
-    return config.load(path)
+    return config.load(machines.make(tmp_path_factory.mktemp("ca")))
 
 
 def admit(api: Api, subject: str, query: str = "", **more: object) -> dict[str, object]:

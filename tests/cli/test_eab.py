@@ -82,7 +82,7 @@ def test_keys_for_some_names_profiles_and_accounts_are_listed_so(run: Run) -> No
     ("option", "told"),
     [
         (("--name", "a.*.b"), "asterisk"),
-        (("--network", "127.0.0.1/8"), "scope.ip"),
+        (("--network", "127.0.0.1/8"), "scope.ip.0: expected a network such as 10.0.0.0/8"),
         (("--profile", "nothing"), "server-1h"),
         (("--uses", "2", "--reusable"), "leave one of them out"),
     ],

@@ -17,33 +17,15 @@ from acme_ca.models import base
 from acme_ca.models.binding import Binding
 from acme_ca.models.owner import claim_evidence
 from acme_ca.workload import Proof
-from tests.support.ca import make_ca_files
+from tests.support import machines
 
 Run = Callable[..., Result]
-
-SETTINGS = """
-trust_domain = "prod.localhost"
-provider = [{ type = "oidc", name = "ci", issuer = "https://ci.example" }]
-
-[[environment.prod.workload]]
-name = "machines"
-provider = "ci"
-match = { rack = "r1" }
-spiffe = { id = "spiffe://prod.localhost/machine/${sub}", add = "always" }
-dns = ["${sub}.prod.localhost"]
-profiles = ["workload-1h"]
-"""
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run `acme-ca workload` on a new CA that believes a platform."""
-    path = make_ca_files(tmp_path)
-    place = "[environment.prod]\n"
-    text = path.read_text()
-    assert place in text
-    first, _, rest = SETTINGS.strip().partition("\n\n")
-    path.write_text(text.replace(place, place + first + "\n") + "\n" + rest + "\n")
+    path = machines.make(tmp_path)
     (tmp_path / "claims.json").write_text('{"rack": "r1"}')
     (tmp_path / "other.json").write_text('{"rack": "r2"}')
     (tmp_path / "wrong.json").write_text("[")

@@ -1,6 +1,6 @@
 """`acme-ca client-config`: every client, environment and profile; notes; and each refusal.
 
-tests/cli/test_client_config_files.py reads the files, tests/e2e/test_client_config.py lets clients use them.
+test_files.py reads the files, tests/e2e/test_client_config.py lets clients use them.
 """
 
 from __future__ import annotations
@@ -20,27 +20,9 @@ from acme_ca.cli import COMMANDS
 from acme_ca.cli.client_config import CLIENTS, EAB_PLACEHOLDERS
 from acme_ca.config import Config, load
 from acme_ca.doctor import CODES
-from tests.support import client_config
 from tests.support.ca import make_ca_files
 from tests.support.client_config import KEY, KID, URL, answer, bound_by, run, unit
 from tests.support.tools import ROOT
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return client_config.make(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def config(path: Path) -> Config:
-    return load(path)
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    file = tmp_path / "mac-key"
-    file.write_text(f"{KEY}\n")
-    return file
 
 
 def fails(result: Result, *expected: str, code: int = 1) -> None:

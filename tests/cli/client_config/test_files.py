@@ -12,28 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from acme_ca.config import Config, load
+from acme_ca.config import Config
 from acme_ca.pki.profile import BUILTIN
-from tests.support import client_config
 from tests.support.client_config import DIRECTORY, KEY, KID, NAMES, TERMS, URL, answer, bound_by, unit
 from tests.support.tools import ROOT, require_tool, venv_tool
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return client_config.make(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def config(path: Path) -> Config:
-    return load(path)
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    file = tmp_path / "mac-key"
-    file.write_text(f"{KEY}\n")
-    return file
 
 
 def test_cert_manager(path: Path, config: Config, key_file: Path) -> None:
