@@ -233,7 +233,7 @@ class Authority:
         self._workers.shutdown(cancel_futures=True)
         self.policies.noter.close()
         self.processes.close()
-        self.database.dispose()
+        self.database.close()
 
 
 def load_issuer(

@@ -259,7 +259,7 @@ class Database:
                 "run `acme-ca db upgrade`"
             )
 
-    def dispose(self) -> None:
+    def close(self) -> None:
         """Close all connections, and the file of the turn."""
         for kept in (self._reading, self._writing, self._durable):
             kept.close()

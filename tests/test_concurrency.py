@@ -41,7 +41,7 @@ def server(
         prepared.edit("sqlite:///acme-ca.db", postgres.new_database())
         database = database_of(prepared)
         upgrade(database)
-        database.dispose()
+        database.close()
     with serving(prepared.folder, prepared=prepared) as running:
         yield running
         assert running.said("database.failed") == []
@@ -58,7 +58,7 @@ def issued(server: Server, order_url: str) -> list[int]:
     database = database_of(server)
     query = "SELECT serial FROM certificates WHERE status = 'issued' AND order_id = :id"
     found = [int(row.serial, 16) for row in rows.select(database, query, id=rows.id_of(order_url))]
-    database.dispose()
+    database.close()
     return found
 
 

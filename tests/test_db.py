@@ -34,7 +34,7 @@ def test_migrations_make_the_tables_of_the_models(database: Database) -> None:
     require_complete(database)
     database.require_current()
     upgrade(database)  # again, which changes nothing
-    database.dispose()
+    database.close()
 
 
 def test_events_of_old_keep_who_did_them(database_url: str) -> None:
@@ -54,14 +54,14 @@ def test_events_of_old_keep_who_did_them(database_url: str) -> None:
     with made.read() as connection:
         found = connection.exec_driver_sql("SELECT actor FROM audit_events ORDER BY id").fetchall()
     assert [row[0] for row in found] == ["admin:eve", "a", "system"]
-    made.dispose()
+    made.close()
 
 
 def test_database_without_tables_is_refused_with_what_to_do(database_url: str) -> None:
     database = Database(database_url)
     with pytest.raises(RuntimeError, match="acme-ca db upgrade"):
         database.require_current()
-    database.dispose()
+    database.close()
 
 
 def test_failed_transaction_leaves_nothing(database: Database) -> None:
@@ -70,7 +70,7 @@ def test_failed_transaction_leaves_nothing(database: Database) -> None:
             base.insert(connection, SpentNonce(b"1"), SpentNonce(b"2"), SpentNonce(b"1"))
         with database.read() as connection:
             assert base.find(connection, SpentNonce, base.select(SpentNonce)) == [], again
-    database.dispose()
+    database.close()
 
 
 def test_database_that_is_away_is_passing_trouble() -> None:
@@ -85,10 +85,10 @@ def test_server_that_only_reads_is_passing_trouble(postgres_url: str) -> None:
     upgrade(database)
     with database.write() as connection:
         connection.exec_driver_sql(f"ALTER DATABASE {database.url.database} SET default_transaction_read_only = on")
-    database.dispose()
+    database.close()
     with pytest.raises(ServiceUnavailable), database.write() as connection:
         base.insert(connection, SpentNonce(b"1"))
-    database.dispose()
+    database.close()
 
 
 def test_nobody_waits_for_a_lock_for_ever(postgres_url: str) -> None:
@@ -97,7 +97,7 @@ def test_nobody_waits_for_a_lock_for_ever(postgres_url: str) -> None:
         with open_connection() as connection:
             for setting in ("lock_timeout", "idle_in_transaction_session_timeout"):
                 assert connection.exec_driver_sql(f"SHOW {setting}").scalar() in {"30s", "1min"}
-    database.dispose()
+    database.close()
 
 
 def test_a_turn_that_cannot_be_had_is_passing_trouble(sqlite_url: str) -> None:
@@ -131,16 +131,16 @@ def test_another_program_that_writes_is_waited_for_without_the_baton(sqlite_url:
     foreign.close()
     thread.join(30)
     assert done.is_set()
-    database.dispose()
+    database.close()
 
 
 def test_a_database_that_was_closed_leaves_no_file_open(database: Database) -> None:
     with database.write() as connection:
         base.insert(connection, SpentNonce(nonce=b"a" * 16))
     path = str(database.url.database)
-    database.dispose()
+    database.close()
     descriptors = list(Path("/proc/self/fd").iterdir())
     assert not [one for one in descriptors if one.exists() and str(one.readlink()).startswith(path)]
     with database.write() as connection:
         base.insert(connection, SpentNonce(nonce=b"b" * 16))
-    database.dispose()
+    database.close()

@@ -134,7 +134,7 @@ def test_killing_workers_loses_nothing(server: Server, website: WebServer) -> No
     eventually(lambda: not rows.select(database, "SELECT id FROM certificates WHERE status = 'claimed'"), "all decided")
     for client in clients:
         check_ledger(client, database)
-    database.dispose()
+    database.close()
 
 
 def orders_of(client: AcmeClient, database: Database) -> list[str]:

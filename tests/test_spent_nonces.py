@@ -19,7 +19,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[SpentNonces]:
     database = Database(database_url)
     upgrade(database)
     yield spent_nonces(database, tmp_path)
-    database.dispose()
+    database.close()
 
 
 def test_nonce_is_spent_once(store: SpentNonces) -> None:

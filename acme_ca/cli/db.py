@@ -40,7 +40,7 @@ def upgrade_or_refuse(config: Config) -> None:
         try:
             migrations.upgrade(database)
         finally:
-            database.dispose()
+            database.close()
     except SecretUnavailableError as error:
         refuse(f"the password of the database: {error}")
     except ServiceUnavailable as error:

@@ -48,7 +48,7 @@ def open_whole_database(config_path: Path) -> Iterator[tuple[Config, Database]]:
         try:
             yield config, database
         finally:
-            database.dispose()
+            database.close()
     except Problem as problem:
         refuse(problem.detail)
     except SecretUnavailableError as error:

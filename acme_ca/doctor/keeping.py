@@ -210,7 +210,7 @@ def _open(host: Host) -> Iterator[Database]:
     try:
         yield opened
     finally:
-        opened.dispose()
+        opened.close()
 
 
 def _file_of(secret: Secret) -> Path | None:

@@ -6,7 +6,9 @@ The file holds the key and the chain, so that replacing it replaces both at once
 from __future__ import annotations
 
 import ipaddress
+from contextlib import closing
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from acme_ca import clock
 from acme_ca.authority import load_issuer
 from acme_ca.config import Config
+from acme_ca.db import Database
 from acme_ca.identifiers import Identifier
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.leaf import LeafRequest
@@ -30,7 +33,7 @@ from acme_ca.pki.profile import Profile
 from acme_ca.pki.signing import new_serial
 from acme_ca.pki.validity import validity
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import private_files
+from acme_ca.services import audit, private_files
 
 # A day: half of it is left when renewal is first tried, which is time for operators to find out why it fails.
 PROFILE = Profile(
@@ -52,7 +55,9 @@ def certificate_path(config: Config) -> Path:
 def ensure(config: Config) -> Path:
     """Issue the listener's certificate unless a good one with half its life ahead is there; return its path.
 
-    Raises ServiceUnavailable when the service issuer is too near its end, and what opening its key raises.
+    It is put in place once the audit trail has it. While the database is away, one that still is good stays in use.
+    Raises ServiceUnavailable for that, and when the service issuer is too near its end; and what opening its key and
+    the database raises.
     """
     path = certificate_path(config)
     issuer_certificate = x509.load_pem_x509_certificate(config.service.issuer.certificate.read_bytes())
@@ -62,8 +67,9 @@ def ensure(config: Config) -> Path:
         issuer = load_issuer(
             config.service.issuer, f"{config.listener.status.url}/issuers/{config.service.issuer.name}.crt"
         )
-        private_files.replace(path, _issue(issuer, names))
-        log.info("listener.certificate_issued", names=[name.value for name in names], reason=reason, path=str(path))
+        leaf, pem = _issue(issuer, names)
+        _record(config, issuer, leaf, [name.value for name in names], reason)
+        private_files.replace(path, pem)
     return path
 
 
@@ -79,6 +85,32 @@ def check(config: Config) -> str | None:
     if clock.now() >= certificate.not_valid_after_utc:
         return f"the listener's certificate expired at {clock.rfc3339(certificate.not_valid_after_utc)}"
     return None
+
+
+def _record(config: Config, issuer: Issuer, leaf: x509.Certificate, names: list[str], reason: str) -> None:
+    """Add the event; without a database only if there is nothing else to be served with."""
+    serial = f"{leaf.serial_number:034x}"
+    try:
+        with closing(Database(config.database.url, config.database.reveal_password())) as database:
+            database.require_current()
+            with database.write(durable=True) as connection:
+                audit.record(
+                    connection,
+                    audit.EVERYWHERE,
+                    "listener.certified",
+                    serial,
+                    names=names,
+                    issuer=issuer.id,
+                    issuer_key=issuer.key_id.hex(),
+                    tbs_sha256=sha256(leaf.tbs_certificate_bytes).hexdigest(),
+                    not_after=clock.rfc3339(leaf.not_valid_after_utc),
+                    reason=reason,
+                )
+    except ServiceUnavailable:
+        if certificate_path(config).exists() and check(config) is None:
+            raise
+        log.warning("listener.certificate_not_audited", serial=serial, names=names, issuer=issuer.id)
+    log.info("listener.certificate_issued", serial=serial, names=names, reason=reason)
 
 
 def _names(external_url: str) -> tuple[Identifier, ...]:
@@ -124,7 +156,7 @@ def _names_of(certificate: x509.Certificate) -> set[str]:
     return {str(name.value) for name in names}
 
 
-def _issue(issuer: Issuer, names: tuple[Identifier, ...]) -> bytes:
+def _issue(issuer: Issuer, names: tuple[Identifier, ...]) -> tuple[x509.Certificate, bytes]:
     now = clock.now()
     if not issuer.can_sign(now, timedelta(seconds=PROFILE.lifetime)):
         expires = clock.rfc3339(issuer.certificate.not_valid_after_utc)
@@ -146,4 +178,4 @@ def _issue(issuer: Issuer, names: tuple[Identifier, ...]) -> bytes:
     )
     own_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     chain: str = issuer.pem_chain(leaf.public_bytes(Encoding.DER))
-    return own_key + chain.encode()
+    return leaf, own_key + chain.encode()

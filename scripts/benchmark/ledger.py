@@ -93,7 +93,7 @@ def fill(database: Database, rows: int) -> None:
             cast("Any", connection.connection.driver_connection).executemany(
                 "INSERT INTO unsorted VALUES (?, ?)", terms
             )
-    database.dispose()
+    database.close()
     sort = f"INSERT INTO {TERMS.name} SELECT 'prod', term, certificate_id FROM unsorted ORDER BY term, certificate_id"  # noqa: S608 - a table's name
     before = ("PRAGMA journal_mode = DELETE", "PRAGMA journal_mode = OFF", "PRAGMA cache_size = -1000000")
     driver = sqlite3.connect(str(database.url.database), isolation_level=None)
@@ -223,7 +223,7 @@ def main() -> int:
         sys.stdout.write(f"{rows} rows in {seconds:.0f} s, {size:.0f} MiB\n")
         for name, times in measured(database):
             sys.stdout.write(f"{name:36} median {statistics.median(times):9.3f} ms  worst {max(times):9.3f} ms\n")
-        database.dispose()
+        database.close()
     return 0
 
 

@@ -84,7 +84,7 @@ def api(settings: Config, database_url: str, tmp_path: Path) -> Iterator[Api]:
     database = settings.database.model_copy(update={"url": database_url})
     migration = Database(database_url)
     upgrade(migration)
-    migration.dispose()
+    migration.close()
     ca = Authority(settings.model_copy(update={"database": database, "state": tmp_path / "state"}))
     yield Api(create_app(ca, ("admin",)), ca)
     ca.close()

@@ -26,7 +26,7 @@ def test_the_tables_are_made_and_kept(path: Path) -> None:
     assert (upgrade(path).exit_code, upgrade(path).exit_code) == (0, 0)
     database = Database(load(path).database.url)
     database.require_current()
-    database.dispose()
+    database.close()
 
 
 def test_the_tables_are_made_in_postgresql_too(path: Path, postgres_url: str) -> None:

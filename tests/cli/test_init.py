@@ -95,7 +95,7 @@ def test_a_new_ca_is_made_whole(init: Init, folder: Path) -> None:
     ]
     database = Database(config.database.url)
     database.require_current()
-    database.dispose()
+    database.close()
 
 
 def test_openssl_accepts_each_chain_and_the_fingerprint(init: Init, folder: Path) -> None:

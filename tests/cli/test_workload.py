@@ -126,7 +126,7 @@ def test_an_instance_is_released_once(run: Run, tmp_path: Path) -> None:
         binding.mode, binding.instance = "affinity", "pod-1"
         base.update(connection, binding)
         claim_evidence(connection, "prod", Proof("jwt", "token"), binding.workload(), "lost", now())
-    database.dispose()
+    database.close()
     released = run("release", "--environment", "prod", "--binding", made["binding"])
     assert released.output == "1 instance released: the next account key that proves itself for one has it.\n"
     assert run("release", "--environment", "prod", "--binding", made["binding"]).exit_code == 1

@@ -29,7 +29,7 @@ EVENTS = 10
 def database(database_url: str) -> Iterator[Database]:
     made = trail(database_url, EVENTS)
     yield made
-    made.dispose()
+    made.close()
 
 
 def seqs(database: Database) -> list[int]:
@@ -230,7 +230,7 @@ def test_late_commit_is_sealed_at_the_end(postgres_url: str) -> None:
         assert chain_end(connection).gaps == {}
     assert select(database, "SELECT event_id FROM audit_seals ORDER BY seq") == [(2,), (3,), (1,)]
     assert verify(database).is_good
-    database.dispose()
+    database.close()
 
 
 def test_event_that_was_passed_by_is_sealed_in_the_end(database: Database) -> None:
@@ -255,25 +255,25 @@ def test_rolled_back_event_holds_nothing_up(postgres_url: str) -> None:
     add(database, 1, 4)
     assert seal(database) == 1
     assert verify(database).is_good
-    database.dispose()
+    database.close()
 
 
 def test_many_writers_and_sealers_leave_one_chain(database_url: str) -> None:
     """Writers in threads and with connections of their own, as several hosts have them; sealers all the while."""
-    trail(database_url).dispose()
+    trail(database_url).close()
     ended = threading.Event()
 
     def write(writer: int) -> None:
         own = Database(database_url)
         for number in range(20):
             add(own, 2, writer * 1000 + number * 2)
-        own.dispose()
+        own.close()
 
     def keep_sealing() -> None:
         own = Database(database_url)
         while not ended.wait(0.005):
             audit_seal.seal_batch(own)
-        own.dispose()
+        own.close()
 
     writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     sealers = [threading.Thread(target=keep_sealing) for _ in range(2)]
@@ -289,7 +289,7 @@ def test_many_writers_and_sealers_leave_one_chain(database_url: str) -> None:
     assert seqs(database) == list(range(1, 161))
     verdict = verify(database)
     assert (verdict.findings, verdict.events, verdict.unsealed) == ([], 160, 0)
-    database.dispose()
+    database.close()
 
 
 TEXTS = st.text(max_size=20)

@@ -47,7 +47,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture
 def make_ca(settings: Config, database_url: str, tmp_path: Path) -> Iterator[MakeCa]:
     """Return a CA whose [audit] has some settings changed; several are several hosts."""
-    trail(database_url).dispose()
+    trail(database_url).close()
     made: list[Authority] = []
 
     def make(*sinks: Sink, **changes: object) -> Authority:

@@ -42,7 +42,7 @@ def database(database_url: str) -> Iterator[Database]:
         audit.record(connection, "test", "crl.published", "test-1")
         audit.record(connection, "prod", "order.created", OTHER, account_id=OTHER)
     yield made
-    made.dispose()
+    made.close()
 
 
 def kinds(database: Database, **conditions: Any) -> list[str]:  # noqa: ANN401 - a condition's
@@ -93,7 +93,7 @@ def test_searches_walk_the_newest_rows_of_their_term(tmp_path: Path, condition: 
         kinds(database, **{condition: ACCOUNT}, **more)
         event.remove(connection.engine, "before_cursor_execute", keep)
         plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statements[-1][0], statements[-1][1]).fetchall()
-    database.dispose()
+    database.close()
     steps = [row[-1] for row in plan]
     assert steps[0].startswith("SEARCH audit_terms USING PRIMARY KEY (term=?"), steps
     assert not [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step], steps

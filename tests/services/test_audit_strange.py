@@ -25,7 +25,7 @@ EVENTS = 10
 def database(database_url: str) -> Iterator[Database]:
     made = trail(database_url, EVENTS)
     yield made
-    made.dispose()
+    made.close()
 
 
 def test_rows_are_not_replaced_by_inserting_them_anew(sqlite_url: str) -> None:
@@ -37,7 +37,7 @@ def test_rows_are_not_replaced_by_inserting_them_anew(sqlite_url: str) -> None:
                 change(database, f"{verb} INTO {table} SELECT * FROM {table} LIMIT 1")
             assert "append-only" in str(refused.value.__cause__ or refused.value)
     assert verify(database).is_good
-    database.dispose()
+    database.close()
 
 
 def test_an_index_that_lost_words_is_found(database: Database) -> None:
@@ -86,7 +86,7 @@ def test_what_no_column_should_have_is_found_and_the_rest_still_told(sqlite_url:
         connection.exec_driver_sql(statement)
         connection.exec_driver_sql("UPDATE audit_events SET actor = 'eve' WHERE subject = 'order-7'")
     assert sorted(found(database)) == sorted([*expected, (7, "changed")])
-    database.dispose()
+    database.close()
 
 
 def test_event_that_is_no_text_is_sealed_like_any_other(sqlite_url: str) -> None:
@@ -100,7 +100,7 @@ def test_event_that_is_no_text_is_sealed_like_any_other(sqlite_url: str) -> None
     add(database, 2, 2)
     assert seal(database) == 4
     assert verify(database).is_good
-    database.dispose()
+    database.close()
 
 
 def test_many_bogus_checkpoints_hide_nothing(database: Database) -> None:

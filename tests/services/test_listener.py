@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
+from sqlalchemy import select
 
 from acme_ca import clock, config
 from acme_ca.config import Config
+from acme_ca.db import Database
+from acme_ca.models.audit_event import AUDIT_EVENTS
+from acme_ca.problems import ServiceUnavailable
 from acme_ca.services import listener
 from tests.support.ca import make_ca_files
+
+AWAY = "postgresql://nobody@127.0.0.1:1/nothing"  # nothing listens there
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +53,34 @@ def test_it_is_made_with_its_key_and_chain(settings: Config) -> None:
     assert {str(name.value) for name in names} == {"localhost", "127.0.0.1", "::1"}
     assert listener.check(settings) is None
     assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def events(settings: Config) -> list[str]:
+    """The serials of the trail's events about it."""
+    with closing(Database(settings.database.url)) as database, database.read() as connection:
+        rows = connection.execute(select(AUDIT_EVENTS.c.subject).where(AUDIT_EVENTS.c.event == "listener.certified"))
+        return [subject for (subject,) in rows]
+
+
+def test_the_trail_has_it(settings: Config) -> None:
+    before = events(settings)
+    listener.ensure(settings)
+    listener.ensure(settings)
+    assert events(settings) == [*before, f"{served(settings)[0].serial_number:034x}"]
+
+
+def test_without_a_database_a_good_one_stays_and_a_missing_one_is_made(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = settings.model_copy(update={"database": settings.database.model_copy(update={"url": AWAY})})
+    listener.ensure(away)
+    first = served(away)[0]
+    monkeypatch.setattr(listener, "_why_renew", lambda *_: "half its life was over")
+    with pytest.raises(ServiceUnavailable):
+        listener.ensure(away)
+    assert served(away)[0] == first
+    listener.ensure(settings)
+    assert served(settings)[0] != first
 
 
 def test_a_good_one_stays(settings: Config) -> None:

@@ -30,7 +30,7 @@ taken = 0
 for _ in range(20):
     with database.write() as connection:
         taken += rate_limit.take(connection, bucket, datetime.fromisoformat(sys.argv[2])) is None
-database.dispose()
+database.close()
 print(taken)
 """
 
@@ -40,7 +40,7 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     upgrade(database)
     yield database
-    database.dispose()
+    database.close()
 
 
 def take(database: Database, bucket: Bucket, now: datetime) -> datetime | None:

@@ -39,7 +39,7 @@ def test_a_good_ca_is_ready_and_says_what_was_checked(client: FlaskClient) -> No
 
 def test_a_database_that_lost_its_content_is_told(client: FlaskClient, ca: RunningCa) -> None:
     path = Path(ca.authority.database.url.database or "")
-    ca.authority.database.dispose()
+    ca.authority.database.close()
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     os.mkdir(path)  # noqa: PTH102 - a folder cannot be opened as a database

@@ -59,7 +59,7 @@ def start_ca(settings: Config, database_url: str, state: Path) -> RunningCa:
     settings = settings.model_copy(update={"database": database, "state": state})
     migration = Database(database_url)
     upgrade(migration)
-    migration.dispose()
+    migration.close()
     authority = Authority(settings)
     app = create_app(authority, ("acme", "status"))
     root = x509.load_pem_x509_certificate(settings.service.issuer.root.read_bytes())
