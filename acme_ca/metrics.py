@@ -124,6 +124,26 @@ ISSUANCE_SECONDS = Histogram(
     registry=REGISTRY,
     buckets=ISSUANCE_BUCKETS,
 )
+KEY_SIGNATURES = Counter(
+    "acme_ca_key_signatures",
+    "Signatures asked of keys in HSMs and services, by outcome: ok, away, error.",
+    ("key", "outcome"),
+    registry=REGISTRY,
+)
+KEY_SECONDS = Histogram(
+    "acme_ca_key_signature_duration_seconds",
+    "Time that a key in an HSM or service takes to sign.",
+    ("key",),
+    registry=REGISTRY,
+    buckets=ISSUANCE_BUCKETS,
+)
+KEY_UP = Gauge(
+    "acme_ca_key_up",
+    "Whether a key in an HSM or service answered last: 1 or 0; the worst of all processes.",
+    ("key",),
+    registry=REGISTRY,
+    multiprocess_mode="livemin",
+)
 SHADOW_DIFFERENCES = Counter(
     "acme_ca_policy_shadow_differences",
     "What a policy in the shadow would have decided otherwise: deny, allow or shorten.",

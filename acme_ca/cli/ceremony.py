@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from acme_ca import clock
 from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.config.fields import is_address
-from acme_ca.keys import PrivateKey, SoftwareKey
+from acme_ca.keys import AnyKey, PrivateKey, SoftwareKey
 from acme_ca.pki import ca
 from acme_ca.secret import Secret
 from acme_ca.vocabulary import KeyType
@@ -51,10 +51,10 @@ class CeremonyError(Exception):
 
 @dataclass(slots=True)
 class Report:
-    """Which files were made and which were there."""
+    """Which files and keys were made and which were there; a key in a file is its file."""
 
-    created: list[Path] = field(default_factory=list)
-    kept: list[Path] = field(default_factory=list)
+    created: list[Path | AnyKey] = field(default_factory=list)
+    kept: list[Path | AnyKey] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +136,7 @@ class Ceremony:
         """Make an intermediate unless it is there; returns the root's key if it had to be opened."""
         issuer = wanted.issuer
         if issuer.certificate.exists():
-            if not issuer.key.path.exists():
-                raise CeremonyError(
-                    f"{issuer.certificate} exists, but its key {issuer.key.path} does not: restore the key, or move "
-                    "the certificate away and give the issuer a new name"
-                )
-            self.report.kept += [issuer.key.path, issuer.certificate]
+            self._keep(issuer, "restore the key, or move the certificate away and give the issuer a new name")
             return root_key
         root_key = root_key or self._key(self._root_key, None)
         key = self._key(issuer.key, ISSUER_KEY)
@@ -163,11 +158,14 @@ class Ceremony:
     def _admin_issuer(self, issuer: AdminIssuer) -> None:
         """Make who signs the certificates of operators: a root of its own, which no other certificate chains to."""
         if issuer.certificate.exists():
-            if not issuer.key.path.exists():
-                raise CeremonyError(f"{issuer.certificate} exists, but its key {issuer.key.path} does not: restore it")
-            self.report.kept += [issuer.key.path, issuer.certificate]
+            self._keep(issuer, "restore it")
             return
         self._write(issuer.certificate, self._make_root(self._key(issuer.key, ISSUER_KEY), "admin"))
+
+    def _keep(self, issuer: Issuer | AdminIssuer, advice: str) -> None:
+        if not issuer.key.exists():
+            raise CeremonyError(f"{issuer.certificate} exists, but its key does not ({issuer.key}): {advice}")
+        self.report.kept += [issuer.key.file or issuer.key, issuer.certificate]
 
     def _make_root(self, key: PrivateKey, role: str = "root") -> x509.Certificate:
         now = clock.now()
@@ -195,19 +193,18 @@ class Ceremony:
         """Name the CA by its host, so that one sees in a trust store whose root it is."""
         return f"{self._host[: LONGEST_NAME - len(role) - 1]} {role}"
 
-    def _key(self, backend: SoftwareKey, kind: KeyType | None) -> PrivateKey:
+    def _key(self, backend: AnyKey, kind: KeyType | None) -> PrivateKey:
         """Open a key; make one of `kind` if there is none."""
-        if backend.path.exists():
-            self.report.kept.append(backend.path)
+        if backend.exists():
+            self.report.kept.append(backend.file or backend)
             return backend.open()
         if kind is None:
-            raise CeremonyError(
-                f"{backend.path} is needed to sign a new intermediate: bring it back for this one command"
-            )
-        self._passphrase(backend.passphrase)
-        private_folder(backend.path.parent)
+            raise CeremonyError(f"{backend} is needed to sign a new intermediate: bring it back for this one command")
+        if isinstance(backend, SoftwareKey):
+            self._passphrase(backend.passphrase)
+            private_folder(backend.path.parent)
         key = backend.create(kind)
-        self.report.created.append(backend.path)
+        self.report.created.append(backend.file or backend)
         return key
 
     def _passphrase(self, secret: Secret) -> None:

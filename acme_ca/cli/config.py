@@ -79,12 +79,12 @@ def _misfits_of(
     settings: Issuer, location: Location, wanted: Mapping[Location, list[Identifier]]
 ) -> Iterator[tuple[Location, str]]:
     from acme_ca.authority import load_issuer
-    from acme_ca.keys import KeyUnavailableError
+    from acme_ca.keys import KeyAway, KeyUnavailableError
     from acme_ca.pki.lint import LintError, check_within
 
     try:
         issuer = load_issuer(settings, "")
-    except (KeyUnavailableError, OSError, ValueError) as error:
+    except (KeyUnavailableError, KeyAway, OSError, ValueError) as error:
         yield location, str(error)
         return
     for place, names in wanted.items():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from acme_ca.config.base import DAY, HOUR, Settings
-from acme_ca.config.fields import Bind, Name, PemFile, made_by_init
-from acme_ca.keys import AnyKey
+from acme_ca.config.fields import Bind, Key, Name, PemFile
 from acme_ca.vocabulary import Role
 from acme_ca.workload.jwks import AnyJwks, Discovery
 from acme_ca.workload.oidc import ClaimPath, Oidc
@@ -20,14 +19,8 @@ class AdminIssuer(Settings):
 
     certificate: PemFile
     """The issuer's own certificate, self-signed: no certificate of an environment chains to it."""
-    key: AnyKey
+    key: Key
     """Where the private key is kept."""
-
-    @field_validator("key", mode="after")
-    @classmethod
-    def _key_exists(cls, key: AnyKey, info: ValidationInfo) -> AnyKey:
-        made_by_init(key.path, info)
-        return key
 
 
 class OperatorGroup(Settings):

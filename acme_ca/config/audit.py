@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from acme_ca.config.base import Settings
-from acme_ca.config.fields import PemFile, made_by_init
+from acme_ca.config.fields import Key, PemFile
 from acme_ca.config.mistakes import refuse
-from acme_ca.keys import AnyKey
 from acme_ca.sinks import AnySink
 
 
 class Audit(Settings):
     """How the audit trail is sealed, and where it is sent."""
 
-    key: AnyKey | None = None
+    key: Key | None = None
     """The EC P-256 key that signs checkpoints; `acme-ca init` makes it. Without one no checkpoint is signed."""
     former_keys: tuple[PemFile, ...] = ()
     """Public keys (PEM) that signed earlier checkpoints: `acme-ca audit verify` accepts them too."""
@@ -26,13 +25,6 @@ class Audit(Settings):
     """Nothing is ordered or issued while more events than this wait to be sealed, or to be taken by a sink."""
     sink: tuple[AnySink, ...] = ()
     """Where sealed events are sent: each sink gets all of them, in order, at least once."""
-
-    @field_validator("key", mode="after")
-    @classmethod
-    def _key_exists(cls, key: AnyKey | None, info: ValidationInfo) -> AnyKey | None:
-        if key is not None:
-            made_by_init(key.path, info)
-        return key
 
     @field_validator("sink", mode="after")
     @classmethod

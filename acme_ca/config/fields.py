@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, StringConstraints, ValidationInfo
 
 from acme_ca import identifiers
+from acme_ca.keys import AnyKey, KeyBackend
 from acme_ca.paths import AnchoredPath, existing
 from acme_ca.problems import Problem
 
@@ -100,6 +101,13 @@ def made_by_init(path: Path, info: ValidationInfo) -> Path:
         raise ValueError(f"{error}; `acme-ca init` makes what is missing") from error
 
 
+def key_made_by_init(key: KeyBackend, info: ValidationInfo) -> KeyBackend:
+    """Refuse a key whose file is not there, unless the caller is about to make it."""
+    if key.file is not None:
+        made_by_init(key.file, info)
+    return key
+
+
 Bind = Annotated[str, AfterValidator(_bind)]
 Link = Annotated[str, AfterValidator(_link)]
 DomainName = Annotated[str, AfterValidator(_domain_name)]
@@ -107,5 +115,6 @@ TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 Folder = AnchoredPath
 PemFile = Annotated[Path, AfterValidator(made_by_init)]
+Key = Annotated[AnyKey, AfterValidator(key_made_by_init)]
 HttpsOrigin = Annotated[str, AfterValidator(https_origin)]
 HttpOrigin = Annotated[str, AfterValidator(http_origin)]

@@ -22,16 +22,15 @@ from acme_ca.config.fields import (
     Folder,
     HttpOrigin,
     HttpsOrigin,
+    Key,
     Link,
     Name,
     PemFile,
     TrustDomain,
     is_address,
-    made_by_init,
 )
 from acme_ca.config.limits import Limits
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
-from acme_ca.keys import AnyKey
 from acme_ca.paths import anchored
 from acme_ca.pki.profile import Profile
 from acme_ca.policy.engine import Rule, default_rules
@@ -141,16 +140,10 @@ class Issuer(Settings):
     """The certificates between it and the root, the nearest first; empty when the root signed it."""
     root: PemFile
     """The root certificate."""
-    key: AnyKey
+    key: Key
     """Where the private key is kept."""
     alternates: tuple[tuple[PemFile, ...], ...] = ()
     """Other chains that clients may ask for (RFC 8555 §7.4.2): the files that follow the leaf, without a root."""
-
-    @field_validator("key", mode="after")
-    @classmethod
-    def _key_exists(cls, key: AnyKey, info: ValidationInfo) -> AnyKey:
-        made_by_init(key.path, info)
-        return key
 
 
 class Service(Settings):
@@ -327,7 +320,7 @@ class Config(Settings):
     @property
     def audit_public_key(self) -> Path:
         """The public half of the key of [audit]: beside the root's certificate, named as the key is."""
-        stem = "audit" if self.audit.key is None else self.audit.key.path.stem
+        stem = "audit" if self.audit.key is None else self.audit.key.stem
         return self.service.issuer.root.with_name(f"{stem}.pub")
 
     @property

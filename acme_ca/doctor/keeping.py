@@ -18,8 +18,7 @@ from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.db import Database
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.identifiers import Identifier
-from acme_ca.keys import AnyKey
-from acme_ca.keys.base import KeyUnavailableError
+from acme_ca.keys import AnyKey, KeyAway, KeyUnavailableError
 from acme_ca.pki import issuer as pki
 from acme_ca.pki.lint import LintError, check_within
 from acme_ca.pki.profile import BUILTIN
@@ -61,9 +60,8 @@ def issuers(host: Host) -> Iterator[Finding]:
 def modes(host: Host) -> Iterator[Finding]:
     """Look at who may read and write keys, secrets and the folders they are in."""
     keys = _keys(host)
-    files = {key.path for key in keys}
-    secrets = [*(key.passphrase for key in keys), *_secrets_in(host.config)]
-    files |= {path for secret in secrets if (path := _file_of(secret)) is not None}
+    files = {key.file for key in keys if key.file is not None}
+    files |= {path for secret in _secrets_in(host.config) if (path := _file_of(secret)) is not None}
     if (path := _sqlite_file(host.config)) is not None:
         files |= {path}
     for path in sorted(files):
@@ -158,7 +156,7 @@ def lifetimes(host: Host) -> Iterator[Finding]:
 def _opened(settings: Issuer, place: str, found: list[pki.Issuer]) -> Iterator[Finding]:
     try:
         found.append(load_issuer(settings, ""))
-    except (KeyUnavailableError, SecretUnavailableError, OSError, ValueError) as error:
+    except (KeyUnavailableError, KeyAway, SecretUnavailableError, OSError, ValueError) as error:
         yield Finding("KEY001", place, str(error), "a key that fits the certificate")
 
 
@@ -174,7 +172,7 @@ def _other_keys(config: Config) -> Iterator[Finding]:
         try:
             if key.open().public_key() != read(path.read_bytes()):
                 yield Finding("KEY001", place, f"{path} is of another key", "the same key in both")
-        except (KeyUnavailableError, SecretUnavailableError, OSError, ValueError) as error:
+        except (KeyUnavailableError, KeyAway, SecretUnavailableError, OSError, ValueError) as error:
             yield Finding("KEY001", place, str(error), "a key that fits its certificate or public key")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from acme_ca.keys.base import KeyBackend, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey
 from acme_ca.keys.software import SoftwareKey
 
 AnyKey = SoftwareKey  # the union of all backends, discriminated by `type`, from the second one on
 
-__all__ = ["AnyKey", "KeyBackend", "KeyUnavailableError", "PrivateKey", "SoftwareKey"]
+__all__ = ["AnyKey", "KeyAway", "KeyBackend", "KeyUnavailableError", "PrivateKey", "SoftwareKey"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -10,19 +11,59 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pydantic import BaseModel, ConfigDict
 
+from acme_ca.problems import ServiceUnavailable
+from acme_ca.vocabulary import KeyType
+
 PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
 """A key that signs: one of cryptography's own, or a subclass of its interfaces that signs elsewhere."""
 
 
 class KeyUnavailableError(Exception):
-    """A key cannot be had. The message says where it was looked for, why it failed, and what to do."""
+    """A key cannot be had until somebody acts. The message says where it was looked for, why, and what to do."""
+
+
+class KeyAway(ServiceUnavailable):
+    """What keeps a key does not answer now; it may again, without anybody's help. `reason` is for operators alone."""
+
+    def __init__(self, where: str, reason: str, *, retry_after: int = 5) -> None:
+        super().__init__("a signing key cannot be reached; repeat the request", retry_after=retry_after)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Return what operators need to know."""
+        return f"{self.where}: {self.reason}"
 
 
 class KeyBackend(BaseModel, ABC):
     """Where a private key is kept. Subclasses add `type`, a literal that names them in the configuration."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of this host that the key is in, if it is in one."""
+        return None
+
+    @property
+    @abstractmethod
+    def stem(self) -> str:
+        """A name for files about the key."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Say where it is, as messages, logs and metrics do. Never a secret."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is such a key. Raises KeyUnavailableError and KeyAway when that cannot be told."""
 
     @abstractmethod
     def open(self) -> PrivateKey:
-        """Return the key, usable from several threads and after a fork; raises KeyUnavailableError."""
+        """Return the key, usable from several threads and after a fork; raises KeyUnavailableError and KeyAway."""
+
+    def create(self, kind: KeyType) -> PrivateKey:
+        """Make a new key of a kind where it is kept, never in the place of one. Raises as `open` does."""
+        raise KeyUnavailableError(
+            f"{self}: a key of kind {kind} cannot be made from here; make it with the tools of its store"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -36,23 +37,41 @@ class SoftwareKey(KeyBackend):
 
     type: Literal["software"] = "software"
     path: AnchoredPath
+    """The file."""
     passphrase: Secret
+    """Decrypts it: `file:`, `env:` or `credential:`."""
+
+    @property
+    def file(self) -> Path:
+        """The file that the key is in."""
+        return self.path
+
+    @property
+    def stem(self) -> str:
+        """The name of the file without its ending."""
+        return self.path.stem
+
+    def __str__(self) -> str:
+        """Name the file."""
+        return f"private key {self.path}"
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self.path.exists()
 
     def open(self) -> PrivateKey:
         """Decrypt the file; raises KeyUnavailableError for a missing, unencrypted, broken or too weak key."""
         try:
             key = load_pem_private_key(self.path.read_bytes(), self._passphrase())
         except OSError as error:
-            raise KeyUnavailableError(f"private key {self.path}: {error.strerror}") from error
+            raise KeyUnavailableError(f"{self}: {error.strerror}") from error
         except TypeError as error:
             raise KeyUnavailableError(
-                f"private key {self.path} is not encrypted; "
-                f"`openssl pkcs8 -topk8 -v2 aes-256-cbc -in {self.path}` encrypts it"
+                f"{self} is not encrypted; `openssl pkcs8 -topk8 -v2 aes-256-cbc -in {self.path}` encrypts it"
             ) from error
         except (ValueError, UnsupportedAlgorithm) as error:
             raise KeyUnavailableError(
-                f"private key {self.path}: not an encrypted PKCS#8 PEM file, or not under the passphrase "
-                f"of {self.passphrase}"
+                f"{self}: not an encrypted PKCS#8 PEM file, or not under the passphrase of {self.passphrase}"
             ) from error
         return self._accepted(key)
 
@@ -69,25 +88,25 @@ class SoftwareKey(KeyBackend):
         try:
             self._write(pem)
         except FileExistsError as error:
-            raise KeyUnavailableError(f"private key {self.path} exists already; it is never overwritten") from error
+            raise KeyUnavailableError(f"{self} exists already; it is never overwritten") from error
         except OSError as error:
-            raise KeyUnavailableError(f"private key {self.path} cannot be written: {error.strerror}") from error
+            raise KeyUnavailableError(f"{self} cannot be written: {error.strerror}") from error
         return key
 
     def _passphrase(self) -> bytes:
         try:
             return self.passphrase.reveal()
         except SecretUnavailableError as error:
-            raise KeyUnavailableError(f"the passphrase of private key {self.path}: {error}") from error
+            raise KeyUnavailableError(f"the passphrase of {self}: {error}") from error
 
     def _accepted(self, key: object) -> PrivateKey:
         """Return `key` if it is of a kind and strength that may sign certificates."""
         if not isinstance(key, PrivateKey):
-            raise KeyUnavailableError(f"private key {self.path} is a {type(key).__name__}, which cannot sign here")
+            raise KeyUnavailableError(f"{self} is a {type(key).__name__}, which cannot sign here")
         try:
             public_keys.check(key.public_key())
         except BadPublicKey as error:
-            raise KeyUnavailableError(f"private key {self.path}: {error.detail}") from error
+            raise KeyUnavailableError(f"{self}: {error.detail}") from error
         return key
 
     def _write(self, pem: bytes) -> None:
