@@ -137,6 +137,12 @@ KEY_SECONDS = Histogram(
     registry=REGISTRY,
     buckets=ISSUANCE_BUCKETS,
 )
+KEY_SESSIONS = Counter(
+    "acme_ca_key_sessions",
+    "Sessions opened with tokens: the first one of each process, and one whenever it was lost.",
+    ("key",),
+    registry=REGISTRY,
+)
 KEY_UP = Gauge(
     "acme_ca_key_up",
     "Whether a key in an HSM or service answered last: 1 or 0; the worst of all processes.",

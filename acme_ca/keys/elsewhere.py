@@ -6,13 +6,16 @@ whoever needs it in between learns at once that it is.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from time import monotonic, perf_counter
 from typing import Any, Generic, Literal, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 import structlog
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -27,6 +30,8 @@ from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
 from acme_ca.public_keys import PublicKey
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, doubling, until a store that is away is asked again
+MANY = 10  # failures, after which the pause grows no more
+GREETING = b"acme-ca tries a key before it is used"  # nothing in DER begins like this: it is no certificate
 HASHES: tuple[type[hashes.HashAlgorithm], ...] = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 Result = TypeVar("Result")
 Public = TypeVar("Public", bound=PublicKey)
@@ -82,6 +87,9 @@ class Breaker:
         except KeyAway as error:
             self._failed(error.reason)
             raise KeyAway(self._where, error.reason, retry_after=self._seconds_left()) from error
+        except KeyUnavailableError as error:  # somebody has to act; then it works without a restart
+            self._failed(str(error), lasting=True)
+            raise KeyAway(self._where, str(error), retry_after=self._seconds_left()) from error
         self._succeeded()
         return result
 
@@ -95,14 +103,14 @@ class Breaker:
 
     @property
     def _pause(self) -> float:
-        return min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE)
+        return min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, MANY), LONGEST_PAUSE)
 
     def _seconds_left(self) -> int:
         return max(1, ceil(self._until - monotonic()))
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, *, lasting: bool = False) -> None:
         with self._lock:
-            self._failures += 1
+            self._failures += MANY if lasting else 1
             self._until = monotonic() + self._pause
             self._reason = reason
             log.warning("key.away", key=self._where, reason=reason, again_in=self._pause)
@@ -118,23 +126,46 @@ class Breaker:
 
 def private_key(store: Store) -> PrivateKey:
     """Return the key of a store as cryptography's builders take it; raises KeyUnavailableError for other kinds."""
-    public = store.public_key
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        return _EcKey(store, public)
-    if isinstance(public, rsa.RSAPublicKey):
-        return _RsaKey(store, public)
-    if isinstance(public, ed25519.Ed25519PublicKey):
-        return _Ed25519Key(store, public)
-    raise KeyUnavailableError(f"{store.where} is a {type(public).__name__}, which cannot sign here")
+    return _of(store)
 
 
-class _Key(Generic[Public]):
+def opened(store: Store, keep_alive: float = 0) -> PrivateKey:
+    """Return the key of a store once it has signed something. Raises KeyUnavailableError, and KeyAway.
+
+    With `keep_alive`, it signs again whenever it was not used for so many seconds.
+    """
+    key = _of(store)
+    try:
+        key.try_out()
+    except KeyAway as error:
+        if not isinstance(error.__cause__, WrongSignature):
+            raise
+        raise KeyUnavailableError(f"{store.where}: its signatures are not by the public key beside it") from error
+    if keep_alive:
+        _KEEPER.keep(key, keep_alive)
+    return key
+
+
+def let_go() -> None:
+    """Keep no key alive in this process any more."""
+    _KEEPER.let_go()
+
+
+class WrongSignature(KeyAway):
+    """A signature that the public key does not verify."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where, "it gave a signature that its public key does not verify")
+
+
+class _Key(ABC, Generic[Public]):
     """What the kinds have in common: it can be signed with, and never be seen."""
 
     def __init__(self, store: Store, public: Public) -> None:
         self._store = store
         self._public = public
         self._breaker = Breaker(store.where)
+        self.used_at = monotonic()
 
     def public_key(self) -> Public:
         return self._public
@@ -158,8 +189,13 @@ class _Key(Generic[Public]):
         try:
             verify(signature)
         except InvalidSignature as error:
-            raise KeyAway(self._store.where, "it gave a signature that its public key does not verify") from error
+            raise WrongSignature(self._store.where) from error
+        self.used_at = monotonic()
         return signature
+
+    @abstractmethod
+    def try_out(self) -> None:
+        """Sign something that is of no use."""
 
     def _refuse(self) -> NoReturn:
         raise UnsupportedAlgorithm(f"{self._store.where} stays where it is: it can sign, and nothing else")
@@ -179,6 +215,9 @@ class _EcKey(_Key[ec.EllipticCurvePublicKey], ec.EllipticCurvePrivateKey):
         message, hash_ = bytes(data), _plain(signature_algorithm.algorithm)
         algorithm = ec.ECDSA(hash_)
         return self._sign(Scheme("ecdsa", hash_), message, lambda found: self._public.verify(found, message, algorithm))
+
+    def try_out(self) -> None:
+        self.sign(GREETING, ec.ECDSA(hashes.SHA256()))
 
     @property
     def curve(self) -> ec.EllipticCurve:
@@ -207,6 +246,9 @@ class _RsaKey(_Key[rsa.RSAPublicKey], rsa.RSAPrivateKey):
         expected = PSS(MGF1(hash_), hash_.digest_size) if scheme.name == "rsa-pss" else PKCS1v15()
         return self._sign(scheme, message, lambda found: self._public.verify(found, message, expected, hash_))
 
+    def try_out(self) -> None:
+        self.sign(GREETING, PKCS1v15(), hashes.SHA256())
+
     @property
     def key_size(self) -> int:
         return self._public.key_size
@@ -223,8 +265,56 @@ class _Ed25519Key(_Key[ed25519.Ed25519PublicKey], ed25519.Ed25519PrivateKey):
         message = bytes(data)
         return self._sign(Scheme("ed25519"), message, lambda found: self._public.verify(found, message))
 
+    def try_out(self) -> None:
+        self.sign(GREETING)
+
     def private_bytes_raw(self) -> bytes:
         self._refuse()
+
+
+def _of(store: Store) -> _EcKey | _RsaKey | _Ed25519Key:
+    public = store.public_key
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        return _EcKey(store, public)
+    if isinstance(public, rsa.RSAPublicKey):
+        return _RsaKey(store, public)
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        return _Ed25519Key(store, public)
+    raise KeyUnavailableError(f"{store.where} is a {type(public).__name__}, which cannot sign here")
+
+
+class _Keeper:
+    """Lets keys sign that were not used for a while: one thread of this process, while there are such keys."""
+
+    def __init__(self) -> None:
+        self._keys: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def keep(self, key: Any, seconds: float) -> None:  # noqa: ANN401 - a key of any kind
+        self._keys[key] = seconds
+        if self._thread is None or not self._thread.is_alive():  # which it is not after a fork
+            self._end = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(self._end,), name="keep-alive", daemon=True)
+            self._thread.start()
+
+    def let_go(self) -> None:
+        self._end.set()
+        self._keys.clear()
+        if self._thread is not None:
+            self._thread.join(LONGEST_PAUSE)
+            self._thread = None
+
+    def _run(self, end: threading.Event) -> None:
+        while not end.wait(min([LONGEST_PAUSE, *self._keys.values()]) / 4):
+            for key, seconds in list(self._keys.items()):
+                if monotonic() >= key.used_at + seconds:
+                    with suppress(KeyAway):  # it is logged, and a metric
+                        key.try_out()
+
+
+_KEEPER = _Keeper()
+atexit.register(_KEEPER.let_go)
 
 
 def _plain(algorithm: object) -> hashes.HashAlgorithm:

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from gunicorn.systemd import sd_notify
 
-from acme_ca import logs, metrics
+from acme_ca import keys, logs, metrics
 from acme_ca.authority import Authority
 from acme_ca.config import Config, ConfigError, load
 from acme_ca.problems import ServiceUnavailable
@@ -140,7 +140,7 @@ class Supervisor:
         try:
             self._rehearse(self._config)
         except ServiceUnavailable as problem:
-            log.warning("serve.starts_without", reason=problem.detail)  # the children wait for it to come back
+            log.warning("serve.starts_without", reason=str(problem))  # the children wait for it to come back
         try:
             self._current = self._raise(self._config)
         except StartError:
@@ -197,6 +197,8 @@ class Supervisor:
             raise
         except NOT_ASSEMBLED as error:
             raise StartError(str(error)) from error
+        finally:
+            keys.let_go()  # a session with an HSM is for those who sign
 
     def _raise(self, config: Config) -> Generation:
         """Start a generation and return it when it is ready; raises StartError, and nothing of it is left then."""
@@ -238,6 +240,8 @@ class Supervisor:
                 listener.ensure(config)
             except NOT_ASSEMBLED:
                 log.exception("listener.certificate_not_renewed")
+            finally:
+                keys.let_go()
 
     def _see_off(self) -> None:
         """Let the generations before go."""

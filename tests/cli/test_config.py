@@ -117,6 +117,9 @@ def settings(schema: dict[str, Any], node: dict[str, Any], path: str = "") -> It
         yield from settings(schema, inner, f"{path}.{name}".lstrip("."))
 
 
+SAME = {"listener.admin.oidc.jwks", "listener.admin.issuer.key", "audit.key"}
+
+
 def documented() -> set[str]:
     """Return the settings of the page's tables: the first column, below the heading that names the table."""
     found, table = set(), ""
@@ -133,6 +136,6 @@ def test_every_setting_is_documented_and_no_other() -> None:
     names = {name.replace("[]", "") for name in settings(schema, schema)}
     names = {name for name in names if not re.search(r"\.limits\.\w+\.", name)}  # `count` and `seconds`: told once
     leaves = {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
-    # The CA's own issuer has the settings of every issuer, and sources of keys are the same everywhere: told once.
-    told = {name for name in leaves if not name.startswith(("service.issuer.", "listener.admin.oidc.jwks."))}
-    assert documented() == told | {"listener.admin.oidc.jwks"}
+    # The CA's own issuer has the settings of every issuer, and where keys are and come from is the same: told once.
+    told = {name for name in leaves if not name.startswith(("service.issuer.", *(f"{table}." for table in SAME)))}
+    assert documented() == told | SAME

@@ -1,6 +1,8 @@
 """Reading the configuration: defaults, and every mistake with its exact place."""
 
 import os
+import subprocess
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from acme_ca.config import Config, ConfigError, json_schema, load, loads
+from acme_ca.keys import SoftwareKey
 
 GOOD = """\
 external_url = "https://CA.corp.example:8443/"
@@ -68,8 +71,10 @@ def test_paths_start_at_the_folder_of_the_file() -> None:
     (issuer,) = config.environment["prod"].issuer
     assert config.state == folder / "state"
     assert config.database.url == f"sqlite:///{folder}/acme-ca.db"
-    assert (issuer.certificate, issuer.key.path) == (folder / "certificates/prod.pem", folder / "keys/prod.key")
-    assert str(config.service.issuer.key.passphrase) == f"file:{folder}/keys/passphrase"
+    assert (issuer.certificate, issuer.key.file) == (folder / "certificates/prod.pem", folder / "keys/prod.key")
+    key = config.service.issuer.key
+    assert isinstance(key, SoftwareKey)
+    assert str(key.passphrase) == f"file:{folder}/keys/passphrase"
 
 
 def test_absolute_paths_stay() -> None:
@@ -138,7 +143,7 @@ revocation = "none"
             'name = "prod-1"',
             "12: environment.prod.issuer[0].name: 'prod-1' is the name of another",
         ),
-        ('type = "software"', 'type = "hardware"', "8: service.issuer.key.type: should be 'software', not 'hardware'"),
+        ('type = "software"', 'type = "hardware"', "8: service.issuer.key.type: there is no kind 'hardware'"),
         ("file:keys/passphrase", "hunter2", "8: service.issuer.key.passphrase: a secret is written as env:NAME"),
         ("[environment.prod]", "[environment.Prod]", "9: environment.Prod: "),
         ('zones = ["Prod', 'zones = ["ok.example", "*.Prod', "10: environment.prod.zones[1]: "),
@@ -345,3 +350,10 @@ def test_every_own_setting_is_described_in_the_schema() -> None:
         for setting, definition in tables[table]["properties"].items():
             referred = tables[definition["$ref"].rpartition("/")[2]] if "$ref" in definition else {}
             assert definition.get("description") or referred.get("description"), f"{table}.{setting}"
+
+
+def test_to_read_it_loads_no_metrics_and_no_vendors_code() -> None:
+    """Metrics have to know first whether they are of one process or of several; an HSM's library may do anything."""
+    code = "import sys, acme_ca.config; print([m for m in ('acme_ca.metrics', 'pkcs11', 'boto3') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert said.stdout == "[]\n"

@@ -29,7 +29,7 @@ from acme_ca.sinks.webhook import Webhook
 from acme_ca.workload.jwks import Url
 from acme_ca.workload.oidc import Oidc
 from tests.support import dns, https_api, issue, web
-from tests.support.ca import make_ca_files, with_environment
+from tests.support.ca import key_file, make_ca_files, with_environment
 from tests.support.dns import DnsServer
 from tests.support.jws import b64
 from tests.support.pop import tls_server
@@ -212,7 +212,7 @@ def test_keys_have_to_fit_and_issuers_to_live(config: Config) -> None:
     ends = x509.load_pem_x509_certificate(issuer.certificate.read_bytes()).not_valid_after_utc
     assert codes(keeping.issuers(host(config, now=ends - timedelta(days=20)))) == {"ISS002"}
     assert codes(keeping.issuers(host(config, now=ends))) == {"ISS001", "ISS002"}
-    issuer.key.path.write_bytes(config.service.issuer.key.path.read_bytes())
+    key_file(issuer.key).write_bytes(key_file(config.service.issuer.key).read_bytes())
     assert codes(keeping.issuers(host(config))) == {"KEY001"}
 
 
@@ -226,7 +226,7 @@ def test_keys_of_the_audit_trail_and_of_operators_have_to_fit(config: Config) ->
     (found,) = keeping.issuers(host(config))
     assert (found.code, found.place) == ("KEY001", "audit.key")
     public.write_bytes(kept)
-    config.listener.admin.issuer.key.path.write_bytes(config.audit.key.path.read_bytes())
+    key_file(config.listener.admin.issuer.key).write_bytes(key_file(config.audit.key).read_bytes())
     (found,) = keeping.issuers(host(config))
     assert (found.code, found.place) == ("KEY001", "listener.admin.issuer")
 
@@ -240,9 +240,9 @@ def test_secrets_of_sinks_and_the_database_are_nobody_elses(config: Config, tmp_
     path = Path(config.database.url.partition("///")[2])
     path.chmod(0o644)
     assert config.audit.key is not None
-    config.audit.key.path.chmod(0o644)
+    key_file(config.audit.key).chmod(0o644)
     found = {finding.place for finding in keeping.modes(host(config)) if finding.code == "KEY002"}
-    assert found == {str(token), str(path), str(config.audit.key.path)}
+    assert found == {str(token), str(path), str(key_file(config.audit.key))}
 
 
 def test_a_database_that_is_not_there_is_not_made(config: Config) -> None:
@@ -264,7 +264,7 @@ def test_policy_stays_within_the_constraints_of_issuers(config: Config) -> None:
 
 def test_keys_and_secrets_are_nobody_elses(config: Config) -> None:
     assert codes(keeping.modes(host(config))) == set()
-    key = config.environment["prod"].issuer[0].key.path
+    key = key_file(config.environment["prod"].issuer[0].key)
     key.chmod(0o604)
     assert [(found.code, found.place) for found in keeping.modes(host(config))] == [("KEY002", str(key))]
     key.chmod(0o600)

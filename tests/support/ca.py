@@ -15,10 +15,17 @@ from acme_ca.authority import Authority
 from acme_ca.cli import cli
 from acme_ca.config import Config
 from acme_ca.db import Database
+from acme_ca.keys import KeyBackend
 from acme_ca.migrations.upgrade import upgrade
 from tests.support.acme_client import AcmeClient
 
 URL = "https://localhost:8443"
+
+
+def key_file(key: KeyBackend) -> Path:
+    """Return the file of a key that is in one."""
+    assert key.file is not None
+    return key.file
 
 
 def make_ca_files(folder: Path, *options: str) -> Path:
