@@ -6,18 +6,12 @@ whoever needs it in between learns at once that it is.
 
 from __future__ import annotations
 
-import atexit
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from math import ceil
 from time import monotonic, perf_counter
 from typing import Any, Generic, Literal, NoReturn, TypeVar
-from weakref import WeakKeyDictionary
 
-import structlog
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -27,16 +21,13 @@ from cryptography.utils import Buffer
 
 from acme_ca import baton, metrics
 from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.breaker import Breaker
+from acme_ca.keys.keeper import KEEPER
 from acme_ca.public_keys import PublicKey
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, doubling, until a store that is away is asked again
-MANY = 10  # failures, after which the pause grows no more
 GREETING = b"acme-ca tries a key before it is used"  # nothing in DER begins like this: it is no certificate
 HASHES: tuple[type[hashes.HashAlgorithm], ...] = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-Result = TypeVar("Result")
 Public = TypeVar("Public", bound=PublicKey)
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,61 +60,6 @@ class Store(ABC):
         """
 
 
-class Breaker:
-    """Lets nobody wait for what was just found to be away."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._until = 0.0
-        self._reason = ""
-
-    def __call__(self, ask: Callable[[], Result]) -> Result:
-        """Return what `ask` does; raises KeyAway with the time until it is asked again."""
-        self._enter()
-        try:
-            result = ask()
-        except KeyAway as error:
-            self._failed(error.reason)
-            raise KeyAway(self._where, error.reason, retry_after=self._seconds_left()) from error
-        except KeyUnavailableError as error:  # somebody has to act; then it works without a restart
-            self._failed(str(error), lasting=True)
-            raise KeyAway(self._where, str(error), retry_after=self._seconds_left()) from error
-        self._succeeded()
-        return result
-
-    def _enter(self) -> None:
-        with self._lock:
-            now = monotonic()
-            if now < self._until:
-                raise KeyAway(self._where, self._reason, retry_after=self._seconds_left())
-            if self._failures:  # one tries, the others go on without
-                self._until = now + self._pause
-
-    @property
-    def _pause(self) -> float:
-        return min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, MANY), LONGEST_PAUSE)
-
-    def _seconds_left(self) -> int:
-        return max(1, ceil(self._until - monotonic()))
-
-    def _failed(self, reason: str, *, lasting: bool = False) -> None:
-        with self._lock:
-            self._failures += MANY if lasting else 1
-            self._until = monotonic() + self._pause
-            self._reason = reason
-            log.warning("key.away", key=self._where, reason=reason, again_in=self._pause)
-        metrics.child(metrics.KEY_UP, self._where).set(0)
-
-    def _succeeded(self) -> None:
-        if self._failures:
-            with self._lock:
-                self._failures, self._until = 0, 0.0
-            log.info("key.back", key=self._where)
-        metrics.child(metrics.KEY_UP, self._where).set(1)
-
-
 def private_key(store: Store) -> PrivateKey:
     """Return the key of a store as cryptography's builders take it; raises KeyUnavailableError for other kinds."""
     return _of(store)
@@ -142,13 +78,13 @@ def opened(store: Store, keep_alive: float = 0) -> PrivateKey:
             raise
         raise KeyUnavailableError(f"{store.where}: its signatures are not by the public key beside it") from error
     if keep_alive:
-        _KEEPER.keep(key, keep_alive)
+        KEEPER.keep(key, keep_alive)
     return key
 
 
 def let_go() -> None:
     """Keep no key alive in this process any more."""
-    _KEEPER.let_go()
+    KEEPER.let_go()
 
 
 class WrongSignature(KeyAway):
@@ -281,40 +217,6 @@ def _of(store: Store) -> _EcKey | _RsaKey | _Ed25519Key:
     if isinstance(public, ed25519.Ed25519PublicKey):
         return _Ed25519Key(store, public)
     raise KeyUnavailableError(f"{store.where} is a {type(public).__name__}, which cannot sign here")
-
-
-class _Keeper:
-    """Lets keys sign that were not used for a while: one thread of this process, while there are such keys."""
-
-    def __init__(self) -> None:
-        self._keys: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
-        self._end = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def keep(self, key: Any, seconds: float) -> None:  # noqa: ANN401 - a key of any kind
-        self._keys[key] = seconds
-        if self._thread is None or not self._thread.is_alive():  # which it is not after a fork
-            self._end = threading.Event()
-            self._thread = threading.Thread(target=self._run, args=(self._end,), name="keep-alive", daemon=True)
-            self._thread.start()
-
-    def let_go(self) -> None:
-        self._end.set()
-        self._keys.clear()
-        if self._thread is not None:
-            self._thread.join(LONGEST_PAUSE)
-            self._thread = None
-
-    def _run(self, end: threading.Event) -> None:
-        while not end.wait(min([LONGEST_PAUSE, *self._keys.values()]) / 4):
-            for key, seconds in list(self._keys.items()):
-                if monotonic() >= key.used_at + seconds:
-                    with suppress(KeyAway):  # it is logged, and a metric
-                        key.try_out()
-
-
-_KEEPER = _Keeper()
-atexit.register(_KEEPER.let_go)
 
 
 def _plain(algorithm: object) -> hashes.HashAlgorithm:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from acme_ca.keys import KeyAway, KeyUnavailableError, PrivateKey, elsewhere
+from acme_ca.keys import KeyAway, KeyUnavailableError, PrivateKey, breaker, elsewhere
 from acme_ca.keys.elsewhere import Scheme, Store
 from tests.keys.contract import sign, verify
 
@@ -102,7 +102,7 @@ def test_a_wrong_signature_is_never_given_out() -> None:
 
 def test_what_is_away_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     time = [0.0]
-    monkeypatch.setattr(elsewhere, "monotonic", lambda: time[0])
+    monkeypatch.setattr(breaker, "monotonic", lambda: time[0])
     store = Memory(KINDS["ec"]())
     key = elsewhere.private_key(store)
     sign(key)

@@ -1,12 +1,8 @@
-"""Keys in a token of SoftHSM: made, found, signed with; lost sessions, libraries and tokens; and each refusal."""
+"""Keys in a token of SoftHSM: made, found, signed with; and what is refused when one is opened."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pkcs11
@@ -14,49 +10,22 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pkcs11 import Attribute, MechanismFlag
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from acme_ca import keys, public_keys
 from acme_ca.keys import (
     AnyKey,
-    KeyAway,
     KeyBackend,
     KeyUnavailableError,
-    Pkcs11Key,
-    PrivateKey,
-    elsewhere,
     pkcs11_library,
 )
-from acme_ca.keys.pkcs11_library import Library
 from acme_ca.keys.pkcs11_uri import Pkcs11Uri
 from acme_ca.secret import Secret
 from acme_ca.vocabulary import KeyType
 from tests.keys.contract import KeyContract, sign, verify
-from tests.support.softhsm import CONFIGURATION, PIN, SoftHsm, Token
+from tests.support.softhsm import PIN, SoftHsm, Token
 
 KINDS: tuple[KeyType, ...] = ("ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-2048", "rsa-3072")
-
-
-@pytest.fixture(scope="module")
-def softhsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
-    return SoftHsm(tmp_path_factory.mktemp("softhsm"))
-
-
-@pytest.fixture(autouse=True)
-def own(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> object:
-    """Each test has SoftHSM, and a library that is not loaded yet."""
-    monkeypatch.setenv(CONFIGURATION, str(softhsm.configuration))
-    yield
-    keys.let_go()
-
-
-@pytest.fixture
-def token(softhsm: SoftHsm) -> Token:
-    return softhsm.token(f"token-{secrets.token_hex(4)}")
-
-
-def library(token: Token) -> Library:
-    return pkcs11_library.library(token.module)
 
 
 def in_token(token: Token, work: Callable[[pkcs11.Session], object]) -> None:
@@ -72,6 +41,10 @@ def destroy(token: Token, kind: str) -> None:
             found.destroy()
 
     in_token(token, work)
+
+
+def _of(kind: str) -> dict[Attribute, object]:
+    return {Attribute.CLASS: pkcs11.ObjectClass[kind]}
 
 
 class TestPkcs11Key(KeyContract):
@@ -266,222 +239,3 @@ def test_a_weak_key_is_refused(token: Token) -> None:
 def test_a_new_key_needs_a_label(token: Token) -> None:
     with pytest.raises(KeyUnavailableError, match="needs a label"):
         token.key("ca", uri=Pkcs11Uri(token=token.label, id=b"1")).create("ec-p256")
-
-
-# --- what goes away, and comes back ---
-
-
-@pytest.fixture
-def key(token: Token) -> PrivateKey:
-    return token.key("ca").create("ec-p256")
-
-
-def fails(key: PrivateKey, reason: str = ".") -> None:
-    with pytest.raises(KeyAway, match=reason):
-        sign(key)
-
-
-def recover(key: PrivateKey) -> None:
-    """Sign as soon as the breaker lets one."""
-    for _ in range(200):
-        try:
-            verify(key.public_key(), sign(key))
-        except KeyAway:
-            threading.Event().wait(0.05)
-        else:
-            return
-    pytest.fail("it did not come back")
-
-
-def test_a_lost_session_is_opened_again(token: Token, key: PrivateKey) -> None:
-    door, found = token.key("ca")._ways()
-    found.with_session(door, lambda session: session.close())
-    verify(key.public_key(), sign(key))
-
-
-def test_a_finalized_library_is_initialized_again(token: Token, key: PrivateKey) -> None:
-    loaded = library(token)._loaded
-    assert loaded is not None
-    loaded.finalize()
-    verify(key.public_key(), sign(key))
-
-
-def test_a_library_initialized_behind_its_back_works(token: Token, key: PrivateKey) -> None:
-    loaded = library(token)._loaded
-    assert loaded is not None
-    loaded.reinitialize()
-    verify(key.public_key(), sign(key))
-
-
-def test_a_token_that_was_away_comes_back(token: Token, key: PrivateKey) -> None:
-    for _ in range(3):
-        token.take_out()
-        fails(key)
-        token.put_back()
-        recover(key)
-
-
-def test_the_pin_is_read_again_for_a_new_session(
-    token: Token, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(elsewhere, "LONGEST_PAUSE", 0.2)
-    token.pin_file.write_text("nonsense")
-    keys.let_go()
-    fails(key, "refuses the PIN")
-    token.pin_file.write_text(PIN)
-    recover(key)
-
-
-def test_one_that_hangs_keeps_others_waiting_for_a_while_only(
-    token: Token, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pkcs11_library, "PATIENCE", 0.01)
-    with library(token).turn("test"):
-        fails(key, "has been busy")
-    recover(key)
-
-
-def test_idle_keys_are_tried(token: Token) -> None:
-    token.key("ca").create("ec-p256")
-    key = token.key("ca", keep_alive=0.05).open()
-    library(token).let_go()
-    for _ in range(200):
-        if library(token)._sessions:
-            break
-        threading.Event().wait(0.05)
-    assert library(token)._sessions
-    sign(key)
-
-
-class Load:
-    """Threads that sign without a pause, and look at what they get."""
-
-    def __init__(self, keys: list[PrivateKey]) -> None:
-        self.end = threading.Event()
-        self.signed = 0
-        self.wrong: list[Exception] = []
-        self._keys = keys
-
-    def run(self, number: int) -> None:
-        while not self.end.is_set():
-            key, message = self._keys[number % len(self._keys)], secrets.token_bytes(20)
-            try:
-                verify(key.public_key(), sign(key, message), message)
-                self.signed += 1
-            except KeyAway:
-                self.end.wait(0.01)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is what this looks for
-                self.wrong.append(error)
-
-    def go_on(self) -> bool:
-        """Wait until something more is signed."""
-        before = self.signed
-        return any(self.signed > before or self.end.wait(0.05) for _ in range(600))
-
-
-@pytest.mark.timeout(300)
-def test_threads_sign_through_every_loss(token: Token) -> None:
-    """No crash, no wrong signature: fifty times the library is finalized, or the token taken out and put back."""
-    load = Load([token.key("ec").create("ec-p256"), token.key("rsa").create("rsa-2048")])
-    with ThreadPoolExecutor(8) as pool:
-        for number in range(8):
-            pool.submit(load.run, number)
-        try:
-            for number in range(50):
-                if number % 2:
-                    token.take_out()
-                    load.end.wait(0.02)
-                    token.put_back()
-                else:
-                    _finalize(library(token))
-                assert load.go_on(), f"nothing is signed after loss {number}"
-        finally:
-            load.end.set()
-    assert load.wrong == []
-
-
-def _finalize(found: Library) -> None:
-    """As another part of the process would: without waiting for a turn. Libraries forbid it while one of them works."""
-    with found.turn("test"):
-        if found._loaded is not None:
-            found._loaded.finalize()
-
-
-def _of(kind: str) -> dict[Attribute, object]:
-    return {Attribute.CLASS: pkcs11.ObjectClass[kind]}
-
-
-# --- the configuration ---
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("pkcs12:token=a;object=b", "expected a URI like pkcs11:"),
-        ("pkcs11:", "object=LABEL or id="),
-        ("pkcs11:token=a", "object=LABEL or id="),
-        ("pkcs11:object=b", "token=LABEL, or serial or slot-id"),
-        ("pkcs11:token=a;object=b;object=c", "attribute object is there twice"),
-        ("pkcs11:token=a;object=", "object is empty"),
-        ("pkcs11:token=a;object=b;colour=blue", "attribute 'colour' is not known; known are token"),
-        ("pkcs11:token=a;object=b;type=public", "only a private key can sign"),
-        ("pkcs11:token=a;object=%zz", "expected %XX"),
-        ("pkcs11:token=a;object=%ff", "expected UTF-8"),
-        ("pkcs11:token=a;object=%07", "expected printable"),
-        ("pkcs11:slot-id=x;object=b", "slot-id: expected a decimal number"),
-        ("pkcs11:token=a;object=b?pin-value=1234", "a PIN is never written here"),
-        ("pkcs11:token=a;object=b?pin-value=1234&x", "a PIN is never written here"),
-        ("pkcs11:token", "attribute 'token' is not known"),
-    ],
-)
-def test_wrong_uris_are_refused(text: str, reason: str) -> None:
-    with pytest.raises(ValidationError, match=reason) as raised:
-        TypeAdapter[object](AnyKey).validate_python({"type": "pkcs11", "uri": text, "module": "/lib/p.so"})
-    assert "1234" not in str(raised.value).replace(text, "")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "pkcs11:token=a;object=b",
-        "pkcs11:token=My%20token;manufacturer=Acme%2C%20Inc;model=M;serial=01;slot-id=7;object=k%C3%A9y;id=%01%FF",
-        "pkcs11:serial=deadbeef;id=%00",
-    ],
-)
-def test_uris_are_written_as_they_are_read(text: str) -> None:
-    uri = Pkcs11Uri.parse(text)
-    assert Pkcs11Uri.parse(str(uri)) == uri
-
-
-@pytest.mark.parametrize(
-    ("more", "reason"),
-    [
-        ({}, "expected the library once"),
-        ({"module": "/lib/p.so", "uri": "pkcs11:token=a;object=b?module-path=/lib/p.so"}, "expected the library once"),
-        (
-            {"module": "/lib/p.so", "pin": "env:PIN", "uri": "pkcs11:token=a;object=b?pin-source=file:/pin"},
-            "expected the PIN once",
-        ),
-        ({"module": "/lib/p.so", "pin": "1234"}, "a secret is written as"),
-        ({"module": "/lib/p.so", "keep_alive": -1}, "greater than or equal to 0"),
-    ],
-)
-def test_ambiguous_settings_are_refused(more: dict[str, object], reason: str) -> None:
-    with pytest.raises(ValidationError, match=reason):
-        Pkcs11Key.model_validate({"type": "pkcs11", "uri": "pkcs11:token=a;object=b", **more})
-
-
-def test_a_forked_process_has_its_own_turn(token: Token, key: PrivateKey) -> None:
-    """Another thread of the parent may be in the middle of something."""
-    reader, writer = os.pipe()
-    with library(token).turn("test"):
-        child = os.fork()
-        if child == 0:
-            try:
-                os.write(writer, sign(key))
-            finally:
-                os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        verify(key.public_key(), pipe.read())
-    os.waitpid(child, 0)
