@@ -58,6 +58,19 @@ def _networks(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, .
         raise click.BadParameter(f"{error}; expected e.g. 10.0.0.0/8") from error
 
 
+def _secret(_ctx: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """Take a reference to a secret; a file's is from here, and not from the folder of the configuration."""
+    from acme_ca.secret import Secret
+
+    if text is None:
+        return None
+    try:
+        secret = Secret.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return f"file:{Path(secret.name).absolute()}" if secret.source == "file" else text
+
+
 @click.command(**SETTINGS)
 @click.option(
     "--dir",
@@ -93,6 +106,11 @@ def _networks(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, .
 @click.option("--acme-bind", help="Address and port of the HTTPS listener.")
 @click.option("--status-bind", help="Address and port of the plain-HTTP listener.")
 @click.option("--admin-bind", help="Address and port of the admin API. Default: 127.0.0.1:8444.")
+@click.option("--pkcs11-module", metavar="PATH", help="Keep all keys but the root's in a token: its PKCS#11 library.")
+@click.option("--pkcs11-token", metavar="LABEL", help="The token's label.")
+@click.option(
+    "--pkcs11-pin", metavar="SECRET", callback=_secret, help="Its PIN: file:PATH, env:NAME or credential:NAME."
+)
 @json_option
 @click.pass_context
 def init(ctx: click.Context, /, folder: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's
@@ -100,7 +118,8 @@ def init(ctx: click.Context, /, folder: Path, as_json: bool, **options: Any) -> 
     configuration file and the database.
 
     Running it again makes what is missing and touches nothing else: an environment that was added to the
-    configuration file gets its key and certificate. Keys are encrypted, under a passphrase that is made up too.
+    configuration file gets its key and certificate. Keys in files are encrypted, under a passphrase that is made up
+    too.
     """  # noqa: D205 - click prints the first paragraph as it is
     from acme_ca.cli.opening import load_or_refuse
 
@@ -128,6 +147,7 @@ def _choices(
     resolvers: tuple[str, ...],
     **rest: Any,  # noqa: ANN401 - options that are taken as they are
 ) -> starter.Choices:
+    token = _token(*(rest.pop(f"pkcs11_{name}") for name in ("module", "token", "pin")))
     url = urlsplit(external_url)
     is_here = url.hostname == "localhost"
     anywhere = "127.0.0.1" if is_here else "0.0.0.0"  # noqa: S104 - a CA with a name of its own is there to be reached
@@ -137,9 +157,18 @@ def _choices(
         acme_bind=acme_bind or f"{anywhere}:{url.port or HTTPS_PORT}",
         status_bind=status_bind or f"{anywhere}:8080",
         admin_bind=admin_bind or "127.0.0.1:8444",
+        token=token,
         resolvers=resolvers or (starter.system_resolvers() if domain else ()),
         **rest,
     )
+
+
+def _token(module: str | None, label: str | None, pin: str | None) -> starter.Token | None:
+    if module is not None and label is not None:
+        return starter.Token(str(Path(module).absolute()), label, pin)
+    if (module, label, pin) != (None, None, None):
+        raise click.UsageError("--pkcs11-module and --pkcs11-token go together, and --pkcs11-pin with both")
+    return None
 
 
 def _write_config(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 IpNetwork = IPv4Network | IPv6Network
 
@@ -38,7 +38,7 @@ bind = {admin_bind}
 # Signs the certificates of operators and nothing else; `acme-ca admin enroll` gives them out.
 [listener.admin.issuer]
 certificate = "certificates/admin.pem"
-key = {{ type = "software", path = "keys/admin.key", passphrase = "file:keys/passphrase" }}
+key = {admin_key}
 
 [database]
 # One host: SQLite. Several: "postgresql+psycopg://acme_ca@db.example/acme_ca" and, if it needs one, the password
@@ -52,7 +52,7 @@ format = "json"
 
 # Every fact leaves an event in the audit trail; this key signs where its hash chain ends. docs/audit.md
 [audit]
-key = {{ type = "software", path = "keys/audit.key", passphrase = "file:keys/passphrase" }}
+key = {audit_key}
 
 # Signs the HTTPS listener's own certificate; permitted for its name alone.
 [service.issuer]
@@ -63,7 +63,7 @@ _ISSUER = """\
 name = {name}
 certificate = "certificates/{file}.pem"
 root = "certificates/root.pem"
-key = {{ type = "software", path = "keys/{file}.key", passphrase = "file:keys/passphrase" }}"""
+key = {key}"""
 
 _ENVIRONMENT = """\
 
@@ -96,6 +96,21 @@ tls_port = {tls_port}
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """Where keys are to be kept, if not in files: a token of a PKCS#11 library."""
+
+    module: str
+    label: str
+    pin: str | None
+
+    def key(self, name: str) -> str:
+        """Return the settings of a key in it."""
+        uri = f"pkcs11:token={quote(self.label, safe='')};object={name}"
+        pin = "" if self.pin is None else f", pin = {_string(self.pin)}"
+        return f'{{ type = "pkcs11", uri = {_string(uri)}, module = {_string(self.module)}{pin} }}'
+
+
+@dataclass(frozen=True, slots=True)
 class Choices:
     """What the operator asked for."""
 
@@ -109,6 +124,13 @@ class Choices:
     tls_port: int
     resolvers: tuple[str, ...]
     networks: tuple[IpNetwork, ...]
+    token: Token | None = None
+
+    def key(self, name: str) -> str:
+        """Return where a key is kept, as an inline table."""
+        if self.token is not None:
+            return self.token.key(name)
+        return f'{{ type = "software", path = "keys/{name}.key", passphrase = "file:keys/passphrase" }}'
 
     @property
     def host(self) -> str:
@@ -130,7 +152,9 @@ def text(choices: Choices) -> str:
         status_bind=_string(choices.status_bind),
         admin_bind=_string(choices.admin_bind),
         status_url=_string(choices.status_url),
-        service_issuer=_issuer("service-1"),
+        admin_key=choices.key("admin"),
+        audit_key=choices.key("audit"),
+        service_issuer=_issuer("service-1", choices),
     )
     return head + "".join(_environment(name, choices) for name in choices.environments)
 
@@ -152,7 +176,7 @@ def _environment(name: str, choices: Choices) -> str:
         external_url=choices.external_url,
         zones=_array([zone]),
         challenges=_array(["http-01", "dns-01", "tls-alpn-01"]),
-        issuer=_issuer(f"{name}-1"),
+        issuer=_issuer(f"{name}-1", choices),
         http_port=choices.http_port,
         tls_port=choices.tls_port,
         resolvers="\n".join(_resolvers(choices)),
@@ -161,8 +185,8 @@ def _environment(name: str, choices: Choices) -> str:
     )
 
 
-def _issuer(name: str) -> str:
-    return _ISSUER.format(name=_string(name), file=name)
+def _issuer(name: str, choices: Choices) -> str:
+    return _ISSUER.format(name=_string(name), file=name, key=choices.key(name))
 
 
 def _resolvers(choices: Choices) -> Iterator[str]:

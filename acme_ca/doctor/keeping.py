@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
 from pydantic import BaseModel
 
 from acme_ca.authority import load_issuer
-from acme_ca.config import AdminIssuer, Config, Issuer
+from acme_ca.config import Config, Issuer
+from acme_ca.configured_keys import ConfiguredKey, KeyFaultError, configured_keys
 from acme_ca.db import Database
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.identifiers import Identifier
-from acme_ca.keys import AnyKey, KeyAway, KeyUnavailableError
+from acme_ca.keys import KeyAway, KeyUnavailableError
 from acme_ca.pki import issuer as pki
 from acme_ca.pki.lint import LintError, check_within
 from acme_ca.pki.profile import BUILTIN
@@ -28,6 +27,7 @@ from acme_ca.services import ledger
 
 SOON = timedelta(days=30)
 QUIET = timedelta(days=1)
+OF_NO_ISSUER = {"listener.admin.issuer", "audit.key"}  # keys of which no chain has to hold
 NETWORKED = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs", "lustre"}
 )
@@ -36,7 +36,7 @@ NETWORKED = frozenset(
 def issuers(host: Host) -> Iterator[Finding]:
     """Open every key, and see how long issuers live and which names they may sign."""
     yield from _opened(host.config.service.issuer, "service.issuer", [])
-    yield from _other_keys(host.config)
+    yield from _other_keys(host)
     for name in host.environments:
         settings = host.config.environment[name]
         found: list[pki.Issuer] = []
@@ -57,10 +57,18 @@ def issuers(host: Host) -> Iterator[Finding]:
         yield from _beyond_constraints(host, name, found)
 
 
+def _other_keys(host: Host) -> Iterator[Finding]:
+    for one in _keys(host):
+        if one.place in OF_NO_ISSUER:
+            try:
+                one.check()
+            except KeyFaultError as error:
+                yield Finding("KEY001", one.place, str(error), "a key that fits what is known of it in public")
+
+
 def modes(host: Host) -> Iterator[Finding]:
     """Look at who may read and write keys, secrets and the folders they are in."""
-    keys = _keys(host)
-    files = {key.file for key in keys if key.file is not None}
+    files = {one.key.file for one in _keys(host) if one.key.file is not None}
     files |= {path for secret in _secrets_in(host.config) if (path := _file_of(secret)) is not None}
     if (path := _sqlite_file(host.config)) is not None:
         files |= {path}
@@ -106,13 +114,11 @@ def issued(host: Host) -> Iterator[Finding]:
             yield Finding("ISU001", f"environment.{name}", seen, f"one within {QUIET}")
 
 
-def _keys(host: Host) -> list[AnyKey]:
-    """Return every key that is configured: of issuers, of operators' certificates, of the audit trail."""
-    config = host.config
-    issuers: list[Issuer | AdminIssuer] = [config.service.issuer]
-    issuers += [issuer for name in host.environments for issuer in config.environment[name].issuer]
-    issuers += [] if config.listener.admin is None else [config.listener.admin.issuer]
-    return [*(issuer.key for issuer in issuers), *([] if config.audit.key is None else [config.audit.key])]
+def _keys(host: Host) -> Iterator[ConfiguredKey]:
+    """Yield the keys of what is looked at."""
+    for one in configured_keys(host.config):
+        if not one.place.startswith("environment.") or one.place.split(".")[1] in host.environments:
+            yield one
 
 
 def _secrets_in(setting: object) -> Iterator[Secret]:
@@ -158,26 +164,6 @@ def _opened(settings: Issuer, place: str, found: list[pki.Issuer]) -> Iterator[F
         found.append(load_issuer(settings, ""))
     except (KeyUnavailableError, KeyAway, SecretUnavailableError, OSError, ValueError) as error:
         yield Finding("KEY001", place, str(error), "a key that fits the certificate")
-
-
-def _other_keys(config: Config) -> Iterator[Finding]:
-    """Open the keys that issue nothing for clients, and compare each with what is public of it."""
-    public: list[tuple[str, AnyKey, Path, Callable[[bytes], object]]] = []
-    if config.listener.admin is not None:
-        issuer = config.listener.admin.issuer
-        public.append(("listener.admin.issuer", issuer.key, issuer.certificate, _key_of_certificate))
-    if config.audit.key is not None:
-        public.append(("audit.key", config.audit.key, config.audit_public_key, load_pem_public_key))
-    for place, key, path, read in public:
-        try:
-            if key.open().public_key() != read(path.read_bytes()):
-                yield Finding("KEY001", place, f"{path} is of another key", "the same key in both")
-        except (KeyUnavailableError, KeyAway, SecretUnavailableError, OSError, ValueError) as error:
-            yield Finding("KEY001", place, str(error), "a key that fits its certificate or public key")
-
-
-def _key_of_certificate(pem: bytes) -> object:
-    return load_pem_x509_certificate(pem).public_key()
 
 
 def _beyond_constraints(host: Host, name: str, found: list[pki.Issuer]) -> Iterator[Finding]:

@@ -51,6 +51,18 @@ def test_it_ends_with_a_certificate_and_does_so_again(tmp_path: Path) -> None:
     assert (folder / "certificates/root.pem").read_bytes() == root
 
 
+@pytest.mark.timeout(300)
+def test_its_keys_may_be_in_a_token(tmp_path: Path) -> None:
+    require_tool("softhsm")
+    ports = [text for option, port in zip(PORTS, _free_ports(4), strict=True) for text in (option, str(port))]
+    folder = tmp_path / "ca"
+    for _ in range(2):
+        done = _run(folder, "--hsm", *ports)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{folder}/certbot/live/app.prod.localhost/cert.pem: OK" in done.stdout
+    assert [path.name for path in (folder / "keys").glob("*.key")] == ["root.key"]
+
+
 def test_help_tells_the_options() -> None:
     answer = _asked("--help")
     assert (answer.returncode, answer.stderr) == (0, "")
