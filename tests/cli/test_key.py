@@ -33,8 +33,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         return make_ca_files(tmp_path / "ca")
     token = request.getfixturevalue("softhsm").token("acme ca;1")
     keys.let_go()
-    words = ("--pkcs11-module", str(token.module), "--pkcs11-token", token.label)
-    return make_ca_files(tmp_path / "ca", *words, "--pkcs11-pin", f"file:{token.pin_file}")
+    return make_ca_files(tmp_path / "ca", *token.options)
 
 
 @pytest.fixture

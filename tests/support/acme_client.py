@@ -42,6 +42,8 @@ class AcmeClient:
     app: Flask
     base: str  # the environment's URL: https://host:port/acme/name
     signer: Signer = field(default_factory=Signer.new)
+    waits: bool = False
+    """Whether 503 is an answer: where something that the CA needs is taken away."""
 
     def path(self, url: str) -> str:
         """The path of a URL below the origin."""
@@ -60,7 +62,7 @@ class AcmeClient:
     def send(self, url: str, body: bytes, content_type: str = CONTENT_TYPE) -> TestResponse:
         """POST these bytes; every answer must carry a good nonce and the index link. §6.5, §7.1."""
         response = self.app.test_client().post(self.path(url), data=body, content_type=content_type)
-        assert response.status_code < 500, response.text
+        assert response.status_code < 500 or (self.waits and response.status_code == 503), response.text
         assert len(urlsafe_b64decode(response.headers["Replay-Nonce"] + "=")) == 32
         assert any('rel="index"' in link for link in response.headers.getlist("Link"))
         if response.status_code >= 400:

@@ -38,6 +38,12 @@ class Token:
         }
         return Pkcs11Key.model_validate(values)
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What lets `acme-ca init` keep keys in it."""
+        pin = f"file:{self.pin_file}"
+        return ("--pkcs11-module", str(self.module), "--pkcs11-token", self.label, "--pkcs11-pin", pin)
+
     def take_out(self) -> None:
         """Let it be away: for libraries that look, and for those that have it open."""
         self.folder.rename(self._elsewhere)

@@ -1,0 +1,143 @@
+"""A CA whose keys are in a token: the token goes away and comes back, and no order is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from tests.support import web
+from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
+from tests.support.server import PATIENCE, Server, eventually, serving
+from tests.support.softhsm import CONFIGURATION, SoftHsm, Token
+from tests.support.web import WebServer
+
+LOSSES = 50
+CLIENTS = 8
+
+
+@pytest.fixture(scope="module")
+def website() -> Iterator[WebServer]:
+    """The host whose names are ordered."""
+    with web.serve(WebServer()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
+    softhsm = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CONFIGURATION, str(softhsm.configuration))
+        yield softhsm.token("acme-ca")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, website: WebServer, token: Token) -> Iterator[Server]:
+    """A server with two worker processes."""
+    where = (
+        "--pkcs11-module",
+        str(token.module),
+        "--pkcs11-token",
+        token.label,
+        "--pkcs11-pin",
+        f"file:{token.pin_file}",
+    )
+    with serving(tmp_path_factory.mktemp("server"), *where, "--http-port", str(website.port)) as running:
+        yield running
+
+
+def patient(server: Server) -> AcmeClient:
+    return replace(server.client(), waits=True).register()
+
+
+def ready(client: AcmeClient, website: WebServer, name: str) -> tuple[str, dict[str, Any]]:
+    """Return an order whose name is proved: its URL, and what it is."""
+    url, order = client.order([name])
+    if order["status"] == "pending":
+        challenge = client.challenge(order["authorizations"][0])
+        website.token(challenge["token"], client.key_authorization(challenge["token"]))
+        client.ok(challenge["url"], {})
+        eventually(lambda: client.get(url)["status"] == "ready", "the order is ready")
+        order = client.get(url)
+    return url, order
+
+
+def test_while_the_token_is_away_orders_stay_ready(server: Server, website: WebServer, token: Token) -> None:
+    client = patient(server)
+    url, order = ready(client, website, "app.test.localhost")
+    csr = make_csr(["app.test.localhost"])
+    token.take_out()
+    try:
+        for _ in range(3):
+            answer = client.finalize(order, csr)
+            assert answer.status_code == 503
+            assert int(answer.headers["Retry-After"]) >= 1
+            problem = body_of(answer)
+            assert problem["detail"] == "a signing key cannot be reached; repeat the request"
+            assert client.get(url)["status"] == "ready"
+        assert b"acme_ca_key_up{" in server.get("/metrics")[2]
+    finally:
+        token.put_back()
+    eventually(lambda: client.finalize(order, csr).status_code == 200, "it is issued")
+    order = client.get(url)
+    assert order["status"] == "valid"
+    assert certificates(client.ok(order["certificate"]).text)
+
+
+@dataclass
+class Load:
+    """Clients that get one certificate after the other."""
+
+    website: WebServer
+    over: threading.Event = field(default_factory=threading.Event)
+    issued: int = 0
+    delayed: int = 0
+
+    def await_more(self, what: str, working: list[Future[list[str]]]) -> None:
+        before = getattr(self, what)
+        eventually(lambda: getattr(self, what) > before or any(work.done() for work in working), f"more is {what}")
+
+    def go_on(self, client: AcmeClient, number: int) -> list[str]:
+        """Bring orders to their end, one after the other; return their certificates' URLs."""
+        name, done = f"n{number}.test.localhost", []
+        while not self.over.is_set():
+            url, order = ready(client, self.website, name)
+            csr = make_csr([name])
+            while (answer := client.finalize(order, csr)).status_code != 200:
+                problem = body_of(answer)
+                assert answer.status_code == 503, problem
+                self.delayed += 1
+                assert client.get(url)["status"] == "ready"
+                threading.Event().wait(0.1)
+            order = client.get(url)
+            assert order["status"] == "valid"
+            done.append(order["certificate"])
+            self.issued += 1
+        return done
+
+
+@pytest.mark.timeout(600)
+def test_a_token_that_comes_and_goes_loses_no_order(server: Server, website: WebServer, token: Token) -> None:
+    load = Load(website)
+    clients = [patient(server) for _ in range(CLIENTS)]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        working = [pool.submit(load.go_on, client, number) for number, client in enumerate(clients)]
+        try:
+            for _ in range(LOSSES):
+                token.take_out()
+                load.await_more("delayed", working)
+                token.put_back()
+                load.await_more("issued", working)
+        finally:
+            load.over.set()
+        made = [work.result(PATIENCE) for work in working]
+    assert load.delayed
+    for client, urls in zip(clients, made, strict=True):
+        for url in urls:
+            leaf, issuer, *_ = certificates(client.ok(url).text)
+            leaf.verify_directly_issued_by(issuer)
+    assert server.said("child.died") == []
