@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import ca
 from tests.support.postgres import Postgres
+from tests.support.softhsm import CONFIGURATION, SoftHsm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the same tests run with keys that are kept elsewhere: `scripts/test --keys pkcs11 tests/acme`."""
+    parser.addoption("--keys", choices=("software", "pkcs11"), default="software", help="where CAs keep their keys")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each CA that is made has its keys in a token of its own, with `--keys pkcs11`."""
+    if request.config.getoption("--keys") == "software":
+        yield
+        return
+    softhsm, number = SoftHsm(tmp_path_factory.mktemp("softhsm")), count(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CONFIGURATION, str(softhsm.configuration))
+        patch.setattr(ca, "key_options", lambda: softhsm.token(f"ca-{next(number)}").options)
+        yield
 
 
 @pytest.fixture(scope="session")

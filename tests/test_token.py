@@ -38,15 +38,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, website: WebServer, token: Token) -> Iterator[Server]:
     """A server with two worker processes."""
-    where = (
-        "--pkcs11-module",
-        str(token.module),
-        "--pkcs11-token",
-        token.label,
-        "--pkcs11-pin",
-        f"file:{token.pin_file}",
-    )
-    with serving(tmp_path_factory.mktemp("server"), *where, "--http-port", str(website.port)) as running:
+    with serving(tmp_path_factory.mktemp("server"), *token.options, "--http-port", str(website.port)) as running:
         yield running
 
 

@@ -28,9 +28,14 @@ def key_file(key: KeyBackend) -> Path:
     return key.file
 
 
+def key_options() -> tuple[str, ...]:
+    """Where keys are kept; tests/conftest.py may say otherwise."""
+    return ()
+
+
 def make_ca_files(folder: Path, *options: str) -> Path:
     """Run `acme-ca init` in a folder; return the configuration file."""
-    result = CliRunner().invoke(cli, ["init", "--dir", str(folder), *options])
+    result = CliRunner().invoke(cli, ["init", "--dir", str(folder), *key_options(), *options])
     assert result.exit_code == 0, result.output
     return folder / "acme-ca.toml"
 
