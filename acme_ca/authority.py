@@ -58,6 +58,8 @@ class Environment:
     """The version of the policy that was applied; None while it is the configuration's."""
     shadow: Shadow | None = None
     """A policy that is evaluated beside the one in force."""
+    sub_cas: tuple[Issuer, ...] = ()
+    """What signs the CAs of meshes, and no leafs: the first. The others did before, and publish their lists."""
 
     @property
     def audience(self) -> str:
@@ -132,6 +134,11 @@ class Environment:
             key_type=key_type,
             scope=stored(account.scope),
         )
+
+    @property
+    def all_issuers(self) -> tuple[Issuer, ...]:
+        """Whoever signs here, be it leafs or CAs."""
+        return (*self.issuers, *self.sub_cas)
 
     @property
     def reuses(self) -> bool:
@@ -286,6 +293,14 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes, poli
             )
             for issuer in settings.issuer
         ),
+        sub_cas=tuple(
+            load_issuer(
+                issuer,
+                f"{status_url}/issuers/{issuer.name}.crt",
+                crl_url=f"{status_url}/crl/{issuer.name}.crl",
+            )
+            for issuer in settings.all_issuers[len(settings.issuer) :]
+        ),
         nonce_key=nonce_key,
         providers=settings.provider,
         workloads=workload_policy(name, settings) if settings.provider else None,
@@ -349,6 +364,8 @@ def _keep_longest(database: Database, config: configuration.Config) -> None:
         }
     for name, settings in config.environment.items():
         longest = max(profiles[profile].lifetime for profile in settings.profiles)
+        if settings.sub_ca is not None:
+            longest = max(longest, settings.sub_ca.max_lifetime)
         if known[name] < longest:
             with database.write(durable=True) as connection:
                 raise_longest(connection, name, longest)

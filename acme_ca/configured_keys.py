@@ -54,8 +54,10 @@ def configured_keys(config: Config) -> Iterator[ConfiguredKey]:
     service = config.service.issuer
     yield ConfiguredKey(service.name, "service.issuer", service.key, service.certificate)
     for name, environment in config.environment.items():
-        for number, issuer in enumerate(environment.issuer):
-            place = f"environment.{name}.issuer[{number}]"
+        table = f"environment.{name}"
+        places = {issuer.name: f"{table}.issuer[{number}]" for number, issuer in enumerate(environment.issuer)}
+        for issuer in environment.all_issuers:
+            place = places.get(issuer.name, f"{table}.sub_ca")
             yield ConfiguredKey(issuer.name, place, issuer.key, issuer.certificate)
     if config.listener.admin is not None:
         admin = config.listener.admin.issuer

@@ -38,7 +38,7 @@ SELECTORS = {
     "binding_id": "The binding of the workload that proved a name.",
     "subject": "The workload that proved a name.",
     "provider": "The provider that vouched for the workload.",
-    "rule": "The rule that granted names to the workload, in whatever version.",
+    "rule": "The rule that granted names to the workload, or that a sub-CA was signed under, in whatever version.",
     "since": "When it was issued, or later.",
     "until": "Before when it was issued.",
 }

@@ -33,6 +33,7 @@ from acme_ca.services import (
     responders,
     revocations,
     shadows,
+    sub_cas,
     takeovers,
     validation,
     versions,
@@ -60,7 +61,7 @@ class Job:
 def show_issuers(ca: Authority) -> int:
     """Set the gauges that tell when issuers expire."""
     for environment in ca.environments.values():
-        for issuer in environment.issuers:
+        for issuer in environment.all_issuers:
             expires = issuer.certificate.not_valid_after_utc.timestamp()
             metrics.ISSUER_NOT_AFTER.labels(environment.name, issuer.id).set(expires)
     return 0
@@ -110,6 +111,7 @@ JOBS = (
     Job("rate_limits", NOW_AND_THEN, rate_limits.sweep),
     Job("nonces", NOW_AND_THEN, nonces.forget),
     Job("shadows", NOW_AND_THEN, shadows.tell),
+    Job("sub-CAs", NOW_AND_THEN, sub_cas.abandon_dead),
     Job("versions", NOW_AND_THEN, versions.keep),
     Job("crl figures", NOW_AND_THEN, crls.show),
     Job("issuers", NOW_AND_THEN, show_issuers),

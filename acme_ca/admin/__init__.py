@@ -17,6 +17,7 @@ from acme_ca.admin import (
     openapi,
     policies,
     rate_limits,
+    sub_cas,
     workloads,
 )
 from acme_ca.admin.calls import Call
@@ -32,6 +33,7 @@ CALLS: Sequence[Call] = (
     *policies.CALLS,
     *certificates.CALLS,
     *crls.CALLS,
+    *sub_cas.CALLS,
     *blocked_keys.CALLS,
     *rate_limits.CALLS,
     *audit.CALLS,

@@ -59,11 +59,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An intermediate that the configuration asks for, and the names it may sign for."""
+    """An intermediate that the configuration asks for, the names it may sign for, and how many CAs may be below it."""
 
     issuer: Issuer
     dns: tuple[str, ...]
     ips: tuple[IpNetwork, ...]
+    path_length: int = 0
 
 
 class Ceremony:
@@ -117,6 +118,9 @@ class Ceremony:
             networks = tuple(network for rule in environment.policy if not rule.deny for network in rule.ip)
             for issuer in environment.issuer:
                 yield Wanted(issuer, environment.zones, networks)
+            if (sub_ca := environment.sub_ca) is not None:
+                networks = tuple(dict.fromkeys(network for rule in sub_ca.rule for network in rule.ip))
+                yield Wanted(sub_ca, environment.zones, networks, sub_ca.path_length)
 
     def _own_names(self) -> tuple[tuple[str, ...], tuple[IpNetwork, ...]]:
         if is_address(self._host):
@@ -151,6 +155,7 @@ class Ceremony:
             not_before=now - BACKDATE,
             not_after=min(now + INTERMEDIATE_LIFETIME, root.not_valid_after_utc),
             issuer_url=None,
+            path_length=wanted.path_length,
         )
         self._write(issuer.certificate, certificate)
         return root_key

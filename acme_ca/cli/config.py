@@ -12,7 +12,7 @@ import click
 from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json
 
 if TYPE_CHECKING:
-    from acme_ca.config import Config, Issuer, Location
+    from acme_ca.config import Config, Issuer, Location, SubCa
     from acme_ca.identifiers import Identifier
 
 
@@ -73,6 +73,8 @@ def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
                 wanted[(*here, "policy", number, "ip", position)] = edges
         for number, issuer in enumerate(environment.issuer):
             yield from _misfits_of(issuer, (*here, "issuer", number), wanted)
+        if environment.sub_ca is not None:
+            yield from _misfits_of_rules(environment.sub_ca, (*here, "sub_ca"))
 
 
 def _misfits_of(
@@ -92,6 +94,24 @@ def _misfits_of(
             check_within(names, issuer.certificate)
         except LintError as error:
             yield place, f"{error}: add an issuer with a new name above it, and run `acme-ca init`"
+
+
+def _misfits_of_rules(settings: SubCa, here: Location) -> Iterator[tuple[Location, str]]:
+    """Yield what does not open, and the rules for sub-CAs that their issuer cannot sign under."""
+    from acme_ca.authority import load_issuer
+    from acme_ca.pki.sub_ca_lint import unsuitable
+
+    broken = list(_misfits_of(settings, here, {}))
+    for number, issuer in enumerate(settings.former):
+        broken += _misfits_of(issuer, (*here, "former", number), {})
+    yield from broken
+    if not broken:
+        opened = load_issuer(settings, "")
+        for number, rule in enumerate(settings.rule):
+            reason = unsuitable(opened, rule.dns, rule.ip, rule.path_length)
+            if reason is not None:
+                advice = "give sub_ca a new name, certificate and key, and run `acme-ca init`"
+                yield (*here, "rule", number), f"{reason}: {advice}"
 
 
 def _identifier(host: str) -> Identifier:

@@ -24,6 +24,7 @@ NEXT = {
     "authorization.invalid": "Mend what the error says, and let the client order anew.",
     "certificate.issued": "Nothing: the certificate is issued.",
     "certificate.abandoned": "Nothing: the order is issued under another serial, or the client finalizes again.",
+    "sub_ca.signed": "Its mesh can use it; have the next one signed before it ends.",
     "certificate.revoked": "The client has to order anew, with a new key if the old one was compromised.",
 }
 REFUSED = "Change what the reason names; `acme-ca policy explain {names} --environment {environment}` tells each rule."

@@ -4,6 +4,7 @@ from acme_ca.config.admin import AdminIssuer, AdminListener, OidcIssuer
 from acme_ca.config.limits import Limit, Limits
 from acme_ca.config.loading import json_schema, load, loads
 from acme_ca.config.mistakes import ConfigError, Location, Mistake, locate
+from acme_ca.config.sub_ca import SubCaRule
 from acme_ca.config.tables import (
     AcmeListener,
     Config,
@@ -14,6 +15,7 @@ from acme_ca.config.tables import (
     Log,
     Service,
     StatusListener,
+    SubCa,
     Worker,
 )
 
@@ -35,6 +37,8 @@ __all__ = [
     "OidcIssuer",
     "Service",
     "StatusListener",
+    "SubCa",
+    "SubCaRule",
     "Worker",
     "json_schema",
     "load",

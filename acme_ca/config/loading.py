@@ -69,6 +69,10 @@ def _issuers_of_one_name(data: Mapping[str, Any]) -> Iterator[tuple[Location, st
     for name, environment in _table(data.get("environment")).items():
         for position, issuer in enumerate(_list(_table(environment).get("issuer"))):
             issuers.append((("environment", name, "issuer", position), issuer))
+        sub_ca = _table(_table(environment).get("sub_ca"))
+        issuers.append((("environment", name, "sub_ca"), sub_ca))
+        for position, issuer in enumerate(_list(sub_ca.get("former"))):
+            issuers.append((("environment", name, "sub_ca", "former", position), issuer))
     taken: set[str] = set()
     for location, issuer in issuers:
         issuer_name = _table(issuer).get("name")

@@ -31,6 +31,8 @@ from acme_ca.config.fields import (
 )
 from acme_ca.config.limits import Limits
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
+from acme_ca.config.sub_ca import LONGEST, SubCaRule
+from acme_ca.config.sub_ca import misfits as sub_ca_misfits
 from acme_ca.paths import anchored
 from acme_ca.pki.profile import Profile
 from acme_ca.policy.engine import Rule, default_rules
@@ -146,6 +148,23 @@ class Issuer(Settings):
     """Other chains that clients may ask for (RFC 8555 §7.4.2): the files that follow the leaf, without a root."""
 
 
+class SubCa(Issuer):
+    """A certificate and key that sign CAs of meshes, and nothing else; `acme-ca init` makes what is missing."""
+
+    max_lifetime: int = Field(default=366 * DAY, ge=HOUR, le=LONGEST)
+    """How long any sub-CA lives, in seconds at most."""
+    rule: tuple[SubCaRule, ...] = ()
+    """What is signed: each CSR under the rule that its call names, and without a rule nothing."""
+
+    former: tuple[Issuer, ...] = ()
+    """What signed sub-CAs before, and signs no more: revocation lists go on until the last of them has ended."""
+
+    @property
+    def path_length(self) -> int:
+        """How many CAs its rules have below it."""
+        return 1 + max((rule.path_length for rule in self.rule), default=0)
+
+
 class Service(Settings):
     """The CA as a server of its own."""
 
@@ -232,8 +251,15 @@ class Environment(Settings):
     """Who vouches for workloads."""
     workload: tuple[WorkloadRule, ...] = ()
     """What workloads get: of the rules for a provider the first that matches decides, and no rule means no."""
+    sub_ca: SubCa | None = None
+    """Who signs the CAs of meshes; without it nobody does."""
     policy: tuple[Rule, ...] = Field(default_factory=_own_zones)
     """Who gets what: for each name the first rule that matches decides, and no rule means no."""
+
+    @property
+    def all_issuers(self) -> tuple[Issuer, ...]:
+        """Whoever signs here, be it leafs or CAs."""
+        return self.issuer if self.sub_ca is None else (*self.issuer, self.sub_ca, *self.sub_ca.former)
 
     @field_validator("default_profile", mode="after")
     @classmethod
@@ -274,6 +300,14 @@ class Environment(Settings):
             )
             refuse("workload", (*found, *_beyond_providers(rules, info.data["provider"])))
         return rules
+
+    @field_validator("sub_ca", mode="after")
+    @classmethod
+    def _within_the_zones(cls, value: SubCa | None, info: ValidationInfo) -> SubCa | None:
+        if value is not None and "zones" in info.data:
+            found = sub_ca_misfits(value.rule, info.data["zones"], value.max_lifetime)
+            refuse("sub_ca", ((("rule", *place), text) for place, text in found))
+        return value
 
     @field_validator("policy", mode="after")
     @classmethod

@@ -102,6 +102,11 @@ CODES = {
         "An issuer, or something above it, ends soon.",
         "Put a new issuer first while the old one still signs.",
     ),
+    "ISS003": Code(
+        "error",
+        "The issuer of sub-CAs ends before the longest sub-CA that its rules allow.",
+        "Make the rules' `lifetime` shorter, or give `sub_ca` a new name, files and key, and run `acme-ca init`.",
+    ),
     "CRL001": Code("error", "A CRL is past its nextUpdate.", "See in the log why the worker makes no new one."),
     "CRL002": Code(
         "error", "A CRL is none, or its issuer has not signed it.", "Look at what answers at the status listener's URL."
@@ -115,6 +120,11 @@ CODES = {
         "error",
         "Policy grants names that the issuer's name constraints forbid.",
         "Take the names out of the rule, or make an issuer for them.",
+    ),
+    "POL002": Code(
+        "error",
+        "A rule for sub-CAs asks for more than their issuer may sign.",
+        "Change the rule, or give `sub_ca` a new name, files and key, and run `acme-ca init`.",
     ),
     "LIF001": Code(
         "info",

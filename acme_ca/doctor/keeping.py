@@ -6,13 +6,13 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from acme_ca.authority import load_issuer
-from acme_ca.config import Config, Issuer
+from acme_ca.config import Config, Issuer, SubCa
 from acme_ca.configured_keys import ConfiguredKey, KeyFaultError, configured_keys
 from acme_ca.db import Database
 from acme_ca.doctor.findings import Finding, Host
@@ -21,6 +21,7 @@ from acme_ca.keys import KeyAway, KeyUnavailableError
 from acme_ca.pki import issuer as pki
 from acme_ca.pki.lint import LintError, check_within
 from acme_ca.pki.profile import BUILTIN
+from acme_ca.pki.sub_ca_lint import unsuitable
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.secret import Secret, SecretUnavailableError
 from acme_ca.services import ledger
@@ -55,6 +56,8 @@ def issuers(host: Host) -> Iterator[Finding]:
                     "ISS002", f"environment.{name}.issuer", f"{issuer.id} ends in {left}", f"at least {needed}"
                 )
         yield from _beyond_constraints(host, name, found)
+        if settings.sub_ca is not None:
+            yield from _sub_ca(settings.sub_ca, f"environment.{name}.sub_ca", host.now)
 
 
 def _other_keys(host: Host) -> Iterator[Finding]:
@@ -164,6 +167,22 @@ def _opened(settings: Issuer, place: str, found: list[pki.Issuer]) -> Iterator[F
         found.append(load_issuer(settings, ""))
     except (KeyUnavailableError, KeyAway, SecretUnavailableError, OSError, ValueError) as error:
         yield Finding("KEY001", place, str(error), "a key that fits the certificate")
+
+
+def _sub_ca(settings: SubCa, place: str, now: datetime) -> Iterator[Finding]:
+    """Open what signs sub-CAs, and see whether each rule can be signed under: by name, by depth and by time."""
+    found: list[pki.Issuer] = []
+    yield from _opened(settings, place, found)
+    for number, former in enumerate(settings.former):
+        yield from _opened(former, f"{place}.former[{number}]", [])
+    for issuer in found:
+        for number, rule in enumerate(settings.rule):
+            reason = unsuitable(issuer, rule.dns, rule.ip, rule.path_length)
+            if reason is not None:
+                yield Finding("POL002", f"{place}.rule[{number}]", reason, f"what {issuer.id} may sign")
+        longest = timedelta(seconds=max((rule.lifetime for rule in settings.rule), default=0))
+        if not issuer.can_sign(now, longest):
+            yield Finding("ISS003", place, f"{issuer.id} ends at {issuer.ends_at:%Y-%m-%d}", f"{longest} from now")
 
 
 def _beyond_constraints(host: Host, name: str, found: list[pki.Issuer]) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ def listener(host: Host) -> Iterator[Finding]:
 
 def crls(host: Host) -> Iterator[Finding]:
     """Fetch each issuer's CRL from the status listener, as clients do."""
-    issuers = [issuer for name in host.environments for issuer in host.config.environment[name].issuer]
+    issuers = [issuer for name in host.environments for issuer in host.config.environment[name].all_issuers]
     for issuer in issuers:
         url = f"{host.config.listener.status.url}/crl/{issuer.name}.crl"
         try:

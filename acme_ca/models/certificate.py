@@ -21,6 +21,10 @@ class CertificateStatus(StrEnum):
     ABANDONED = "abandoned"
 
 
+SUB_CA = "sub-ca"
+"""The `account_id` of the certificates of sub-CAs: no account ordered them, an operator did."""
+
+
 def serial_text(serial: int) -> str:
     """Return a serial number as the ledger and the logs write it: 34 lower-case hexadecimal digits."""
     return f"{serial:034x}"
@@ -33,9 +37,10 @@ class Certificate(Record):
     `key_sha256` is of the SubjectPublicKeyInfo; `replaced_by` is the order that replaces it (RFC 9773);
     `revocation_reason` is a code of RFC 5280 §5.3.1. `workload_rule` is `NAME@VERSION` of the rule that granted names
     to the workload of `binding_id`. `crl_shard` is the shard of the issuer's list that it points to, for as long as it
-    lives. At `ocsp_due_at` the next OCSP response is to be kept; None where none is.
-    `eab_kid` is the external key that its account was bound by, `replaces` the serial
-    of the certificate that the order named as replaced. `evidence` is how names were proved and policy decided:
+    lives. At `ocsp_due_at` the next OCSP response is to be kept; None where none is. A sub-CA has `SUB_CA` for an
+    account, an `order_id` that is no order's, the names that it may certify, and in `workload_rule` the rule that it
+    was signed under. `eab_kid` is the external key that its account was bound by, `replaces` the serial of the
+    certificate that the order named as replaced. `evidence` is how names were proved and policy decided:
     `models/evidence.py` packs it; it is kept as long as the certificate lives, and some time more.
     """
 
@@ -67,6 +72,16 @@ class Certificate(Record):
     eab_kid: str | None = None
     replaces: str | None = None
     evidence: bytes | None = None
+
+    @property
+    def is_sub_ca(self) -> bool:
+        """Whether it is the certificate of a sub-CA."""
+        return self.account_id == SUB_CA
+
+    @property
+    def owner(self) -> str | None:
+        """The account that ordered it, if one did."""
+        return None if self.is_sub_ca else self.account_id
 
     def issue(self, der: bytes) -> None:
         """Record the signed certificate."""

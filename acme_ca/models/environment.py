@@ -15,7 +15,7 @@ MARGIN = timedelta(hours=2)  # what a notAfter that was asked for may be later (
 class EnvironmentKey(Record):
     """The key under which an environment's nonces are authenticated: 32 random bytes.
 
-    `longest` is the longest lifetime in seconds that a profile of the environment ever had.
+    `longest` is the longest lifetime in seconds that a profile of the environment, or its sub-CAs, ever had.
     """
 
     environment: str

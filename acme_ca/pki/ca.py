@@ -53,11 +53,13 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
     not_before: datetime,
     not_after: datetime,
     issuer_url: str | None = None,
+    path_length: int = 0,
 ) -> x509.Certificate:
     """Return an intermediate that can issue leafs only, and only below `permitted_dns` and in `permitted_ips`.
 
-    `issuer_url` is where the root is published in DER. Raises ValueError for a zone that is no name, for no zone and
-    no network at all, and for a validity that is not inside the root's; BadPublicKey for a weak key.
+    With a `path_length` there may be so many CAs below it. `issuer_url` is where the root is published in DER. Raises
+    ValueError for a zone that is no name, for no zone and no network at all, and for a validity that is not inside the
+    root's; BadPublicKey for a weak key.
     """
     public_keys.check(public_key)
     if root_key.public_key() != root_cert.public_key():
@@ -67,11 +69,12 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
             f"validity {not_before:%Y-%m-%d %H:%M:%S} to {not_after:%Y-%m-%d %H:%M:%S} is not inside the root's, "
             f"{root_cert.not_valid_before_utc:%Y-%m-%d %H:%M:%S} to {root_cert.not_valid_after_utc:%Y-%m-%d %H:%M:%S}"
         )
-    organizations = root_cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    name = _name(common_name, [str(attribute.value) for attribute in organizations])
+    if not permitted_dns and not permitted_ips:
+        raise ValueError("an intermediate without permitted zones or networks could issue nothing")
+    name = name_below(root_cert, common_name)
     builder = (
-        _authority(public_key, name, root_cert.subject, not_before, not_after, path_length=0)
-        .add_extension(_constraints(permitted_dns, permitted_ips), critical=True)
+        _authority(public_key, name, root_cert.subject, not_before, not_after, path_length=path_length)
+        .add_extension(constraints(permitted_dns, permitted_ips), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
@@ -101,6 +104,12 @@ def access_to(issuer_url: str | None, ocsp_url: str | None = None) -> x509.Autho
             if url is not None
         ]
     )
+
+
+def name_below(issuer: x509.Certificate, common_name: str) -> x509.Name:
+    """Return the name of a CA below another: with the same organization."""
+    organizations = issuer.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return _name(common_name, [str(attribute.value) for attribute in organizations])
 
 
 def _name(common_name: str, organizations: Iterable[str]) -> x509.Name:
@@ -134,13 +143,11 @@ def _authority(
     )
 
 
-def _constraints(zones: tuple[str, ...], networks: tuple[IPNetwork, ...]) -> x509.NameConstraints:
+def constraints(zones: tuple[str, ...], networks: tuple[IPNetwork, ...]) -> x509.NameConstraints:
     """Permit the zones and networks, and exclude the kinds of name of which nothing is permitted. RFC 5280 §4.2.1.10.
 
     A kind that is neither permitted nor excluded would be unconstrained. URIs are left so: verifiers disagree on them.
     """
-    if not zones and not networks:
-        raise ValueError("an intermediate without permitted zones or networks could issue nothing")
     permitted = [*(_zone(zone) for zone in zones), *(x509.IPAddress(network) for network in networks)]
     excluded: list[x509.GeneralName] = [
         x509.IPAddress(everything)
@@ -149,7 +156,7 @@ def _constraints(zones: tuple[str, ...], networks: tuple[IPNetwork, ...]) -> x50
     ]
     if not zones:
         excluded.append(x509.DNSName(""))  # the empty name: every name is below it
-    return x509.NameConstraints(permitted, excluded or None)
+    return x509.NameConstraints(permitted or None, excluded or None)
 
 
 def _zone(zone: str) -> x509.DNSName:

@@ -6,6 +6,7 @@ Nothing of a request reaches a certificate but its key: names are compared with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -58,23 +59,67 @@ class Csr:
     uris: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AuthorityCsr:
+    """What the request of a CA says that matters: its key, and what it would be called; names with their type."""
+
+    public_key: PublicKey
+    key_type: KeyType
+    common_names: tuple[str, ...]
+    names: tuple[str, ...]
+
+
 def parse(der: bytes) -> Csr:
     """Read a request in DER and verify its signature; raises BadCsr, whatever the bytes are."""
+    with _as_bad_csr(der):
+        request = x509.load_der_x509_csr(der)
+        public_key, key_type = _key(request)
+        names, uris = _names(request)
+    return Csr(public_key, key_type, names, uris)
+
+
+def parse_authority(der: bytes) -> AuthorityCsr:
+    """Read the request of a CA in DER and verify its signature; raises BadCsr.
+
+    Whatever else it asks for is not looked at: everything but the key comes from elsewhere.
+    """
+    with _as_bad_csr(der):
+        request = x509.load_der_x509_csr(der)
+        public_key, key_type = _key(request)
+        subject = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        names = tuple(_authority_names(request.extensions))
+    return AuthorityCsr(public_key, key_type, tuple(str(name.value) for name in subject), names)
+
+
+def _authority_names(extensions: x509.Extensions) -> Iterator[str]:
+    kinds = {x509.DNSName: "dns", x509.UniformResourceIdentifier: "uri"}
+    for extension in extensions:
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            for name in extension.value:
+                yield f"{kinds.get(type(name), type(name).__name__)}:{_shown(name.value)}"
+
+
+def _key(request: x509.CertificateSigningRequest) -> tuple[PublicKey, KeyType]:
+    """Return the request's key, which has to be a good one and to have signed it, and of what kind it is."""
+    public_key = request.public_key()
+    key_type = public_keys.check(public_key)
+    _check_signature(request)
+    return public_key, key_type  # type: ignore[return-value]  # check() refuses other kinds of key
+
+
+@contextmanager
+def _as_bad_csr(der: bytes) -> Iterator[None]:
+    """Raise BadCsr for whatever reading a request of these bytes raises."""
     if len(der) > SIZE_LIMIT:
         raise BadCsr(f"the CSR has {len(der)} bytes, at most {SIZE_LIMIT} are accepted")
     try:
-        request = x509.load_der_x509_csr(der)
-        public_key = request.public_key()
-        key_type = public_keys.check(public_key)
-        _check_signature(request)
-        names, uris = _names(request)
+        yield
     except DECODING_ERRORS as error:
         raise BadCsr(f"the CSR is not a valid PKCS#10 request in DER: {_shown(error)}") from error
     except KeyError as error:  # how cryptography meets numbers that no RFC assigns, in a TLS feature for one
         raise BadCsr(f"an extension of the CSR has a value that is not known: {_shown(error)}") from error
     except BadPublicKey as error:
         raise BadCsr(f"the CSR's key: {error.detail}") from error
-    return Csr(public_key, key_type, names, uris)  # type: ignore[arg-type]  # check() refuses other kinds of key
 
 
 def check_names(csr: Csr, ordered: Iterable[Identifier], uris: Iterable[str] = ()) -> None:

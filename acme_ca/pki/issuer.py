@@ -8,12 +8,12 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from ipaddress import ip_address
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtensionOID
@@ -22,7 +22,7 @@ from acme_ca.pki import leaf, lint
 from acme_ca.pki.ca import key_identifier_of
 from acme_ca.pki.leaf import LeafRequest
 from acme_ca.pki.profile import Usage
-from acme_ca.pki.signing import SigningKey, hash_for
+from acme_ca.pki.signing import SigningKey, hash_for, throwaway_like
 from acme_ca.pki.signing import new_serial as new_serial
 
 CRL = ".crl"  # RFC 2585 §4.2
@@ -115,7 +115,7 @@ class Issuer:
             raise IssuanceError(f"the leaf would outlive the chain of issuer {self.id}, which ends at {self.ends_at}")
         crl_url = self.crl_url_of(self.shard_of(request.serial)) if self.crl_shards > 1 else self.crl_url
         built = leaf.builder(request, self.certificate, self.issuer_url, crl_url, self.ocsp_url)
-        throwaway = _throwaway(_kind(self.key))
+        throwaway = throwaway_like(self.key)
         lint.check(built.sign(throwaway, hash_for(throwaway)), request, self.certificate, crl_url, self.ocsp_url)
         certificate = built.sign(self.key, hash_for(self.key))
         self._verify(certificate, request)
@@ -164,18 +164,3 @@ def _subject(request: LeafRequest) -> x509.DNSName | x509.IPAddress:
     if name.type == "ip":
         return x509.IPAddress(ip_address(name.value))
     return x509.DNSName(name.value.replace("*", "a", 1) if name.wildcard else name.value)
-
-
-def _kind(key: SigningKey) -> str:
-    return key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else "rsa"
-
-
-@cache
-def _throwaway(kind: str) -> SigningKey:
-    """Return this process's key for certificates that nobody ever sees, of a kind that signs alike."""
-    if kind == "rsa":
-        return rsa.generate_private_key(65_537, 2048)
-    curves: dict[str, ec.EllipticCurve] = {
-        curve.name: curve for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
-    }
-    return ec.generate_private_key(curves[kind])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -38,3 +40,18 @@ def new_serial() -> int:
     the identifiers of RFC 9773 §4.1, and could renew only every second certificate.
     """
     return 1 << SERIAL_ENTROPY | secrets.randbits(SERIAL_ENTROPY)
+
+
+def throwaway_like(key: SigningKey) -> SigningKey:
+    """Return this process's key for certificates that nobody ever sees, of a kind that signs as `key` does."""
+    return _throwaway(key.curve.name if isinstance(key, EllipticCurvePrivateKey) else "rsa")
+
+
+@cache
+def _throwaway(kind: str) -> SigningKey:
+    if kind == "rsa":
+        return rsa.generate_private_key(65_537, 2048)
+    curves: dict[str, ec.EllipticCurve] = {
+        curve.name: curve for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
+    }
+    return ec.generate_private_key(curves[kind])

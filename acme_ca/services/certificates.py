@@ -145,7 +145,7 @@ def _condition(standing: Standing) -> ColumnElement[bool]:
 
 def _chain(ca: Authority, line: Certificate) -> tuple[bytes, ...]:
     environment = ca.environments.get(line.environment)
-    for issuer in environment.issuers if environment is not None else ():
+    for issuer in environment.all_issuers if environment is not None else ():
         if issuer.id == line.issuer_id:
             return tuple(link.public_bytes(Encoding.DER) for link in (issuer.certificate, *issuer.chain))
     return ()

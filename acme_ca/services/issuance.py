@@ -140,7 +140,7 @@ def abandon(
         line.environment,
         "certificate.abandoned",
         line.id,
-        account_id=line.account_id,
+        account_id=line.owner,
         by=by,
         order=line.order_id,
         serial=line.serial,

@@ -23,7 +23,7 @@ from acme_ca.models import base
 from acme_ca.models.account import ACCOUNTS
 from acme_ca.models.audit_event import AUDIT_EVENTS
 from acme_ca.models.binding import BINDINGS, Binding
-from acme_ca.models.certificate import CERTIFICATES, CertificateStatus
+from acme_ca.models.certificate import CERTIFICATES, SUB_CA, CertificateStatus
 from acme_ca.models.order import ORDERS, OrderStatus
 from acme_ca.policy.conditions import Applicant
 from acme_ca.policy.engine import Policy
@@ -154,7 +154,11 @@ class _Source:
             columns.not_after,
             columns.der,
         )
-        conditions = (columns.environment == self.environment, columns.status == CertificateStatus.ISSUED.value)
+        conditions = (
+            columns.environment == self.environment,
+            columns.status == CertificateStatus.ISSUED.value,
+            columns.account_id != SUB_CA,  # policy has no say in them
+        )
         for rows in self._batches(select(*wanted).where(*conditions), columns.id):
             accounts, bindings = self._accounts(rows), self._bindings(rows)
             for row in rows:

@@ -99,7 +99,7 @@ def record(
         line.environment,
         "certificate.revoked",
         line.id,
-        account_id=line.account_id,
+        account_id=line.owner,
         serial=line.serial,
         names=line.names,
         reason=OPERATOR_REASONS[reason],
@@ -207,6 +207,8 @@ def _require_entitled(
     account = acting_account(connection, environment.name, revoker)
     if account.id == line.account_id:
         return True
+    if line.is_sub_ca:  # its names are what it may certify, which is more than to have them
+        raise Unauthorized("the certificate is that of a sub-CA; its key or an operator can revoke it")
     held = valid_authorizations(connection, account.id, [name.partition(":")[2] for name in line.names], now)
     missing = set(line.names) - {str(authorization.name) for authorization in held}
     if missing:

@@ -57,8 +57,8 @@ def _documents(ca: Authority) -> Iterator[tuple[str, Document]]:
         root = environment.issuers[0].root
         yield f"/ca/{environment.name}/root.pem", Document("root", root.public_bytes(Encoding.PEM), PEM)
         yield f"/ca/{environment.name}/root.der", Document("root", root.public_bytes(Encoding.DER), DER)
-        certificates |= {issuer.id: issuer.certificate for issuer in environment.issuers}
-        roots += [issuer.root for issuer in environment.issuers]
+        certificates |= {issuer.id: issuer.certificate for issuer in environment.all_issuers}
+        roots += [issuer.root for issuer in environment.all_issuers]
     for name, certificate in certificates.items():
         yield f"/issuers/{name}.crt", Document("issuer", certificate.public_bytes(Encoding.DER), DER)
         yield f"/issuers/{name}.pem", Document("issuer", certificate.public_bytes(Encoding.PEM), PEM)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -261,3 +262,17 @@ def test_revocation_does_not_undo_what_was_authorized(client: AcmeClient, websit
     assert client.get(order["url"])["status"] == "valid"
     assert len(certificates(client.ok(order["certificate"]).text)) == 2
     assert client.order([NAME])[1]["status"] == "ready"
+
+
+def test_a_sub_ca_is_revoked_by_its_key_and_by_no_account_whatever_that_holds(
+    client: AcmeClient, website: WebServer, ca: RunningCa
+) -> None:
+    """Its names are those below which it may certify: to have one of them is not to have the CA."""
+    der, key = obtain(client, website), shared_key("ec-p256", 7)
+    public = x509.load_der_x509_certificate(obtain(client, website, key=key)).public_bytes(Encoding.DER)
+    for one in (der, public):
+        rows.change(ca.authority.database, "UPDATE certificates SET account_id = 'sub-ca' WHERE der = :der", der=one)
+    assert revoke(client, der) == ("unauthorized", 403)
+    assert state(ca, der) == (False, None)
+    assert revoke(by_key(client, key), public, 1) == ("", 200)
+    assert state(ca, public) == (True, 1)

@@ -21,7 +21,7 @@ from acme_ca.admin.calls import Call
 from acme_ca.admin.signing_in import LOCAL
 from acme_ca.app import ask, create_app
 from acme_ca.authority import Authority
-from tests.support.ca import make_ca_files
+from tests.support.sub_cas import make_sub_ca_files
 
 pytestmark = pytest.mark.timeout(600)
 EXAMPLES = 25
@@ -30,7 +30,7 @@ EXAMPLES = 25
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The application."""
-    ca = Authority(config.load(make_ca_files(tmp_path_factory.mktemp("ca"))))
+    ca = Authority(config.load(make_sub_ca_files(tmp_path_factory.mktemp("ca"))))
     yield create_app(ca, ("admin",))
     ca.close()
 
