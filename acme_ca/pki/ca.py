@@ -53,11 +53,14 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
     not_before: datetime,
     not_after: datetime,
     issuer_url: str | None = None,
+    crl_url: str | None = None,
+    path_length: int = 0,
 ) -> x509.Certificate:
-    """Return an intermediate that can issue leafs only, and only below `permitted_dns` and in `permitted_ips`.
+    """Return an intermediate that issues only below `permitted_dns` and in `permitted_ips`; leafs only, as it is.
 
-    `issuer_url` is where the root is published in DER. Raises ValueError for a zone that is no name, for no zone and
-    no network at all, and for a validity that is not inside the root's; BadPublicKey for a weak key.
+    `issuer_url` is where the root is published in DER, `crl_url` where the root's revocation list is. Raises ValueError
+    for a zone that is no name, for no zone and no network at all, and for a validity that is not inside the root's;
+    BadPublicKey for a weak key.
     """
     public_keys.check(public_key)
     if root_key.public_key() != root_cert.public_key():
@@ -70,8 +73,8 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
     organizations = root_cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     name = _name(common_name, [str(attribute.value) for attribute in organizations])
     builder = (
-        _authority(public_key, name, root_cert.subject, not_before, not_after, path_length=0)
-        .add_extension(_constraints(permitted_dns, permitted_ips), critical=True)
+        _authority(public_key, name, root_cert.subject, not_before, not_after, path_length)
+        .add_extension(constraints_to(permitted_dns, permitted_ips), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
@@ -79,6 +82,8 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
     )
     if issuer_url is not None:
         builder = builder.add_extension(access_to(issuer_url), critical=False)
+    if crl_url is not None:
+        builder = builder.add_extension(list_at(crl_url), critical=False)
     return builder.sign(root_key, hash_for(root_key))
 
 
@@ -100,6 +105,13 @@ def access_to(issuer_url: str | None, ocsp_url: str | None = None) -> x509.Autho
             for method, url in places
             if url is not None
         ]
+    )
+
+
+def list_at(crl_url: str) -> x509.CRLDistributionPoints:
+    """Return the extension that says where the issuer's revocation list is. RFC 5280 §4.2.1.13."""
+    return x509.CRLDistributionPoints(
+        [x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)]
     )
 
 
@@ -134,7 +146,7 @@ def _authority(
     )
 
 
-def _constraints(zones: tuple[str, ...], networks: tuple[IPNetwork, ...]) -> x509.NameConstraints:
+def constraints_to(zones: tuple[str, ...], networks: tuple[IPNetwork, ...]) -> x509.NameConstraints:
     """Permit the zones and networks, and exclude the kinds of name of which nothing is permitted. RFC 5280 §4.2.1.10.
 
     A kind that is neither permitted nor excluded would be unconstrained. URIs are left so: verifiers disagree on them.
