@@ -141,13 +141,10 @@ class Ceremony:
             permitted_ips=one.ips,
             not_before=now - BACKDATE,
             not_after=min(now + INTERMEDIATE_LIFETIME, root.not_valid_after_utc),
-            crl_url=self._url_of(issuer.root_crl),
+            crl_url=self._config.root_crl_url(issuer),
         )
         self._write(issuer.certificate, certificate)
         return root_key
-
-    def _url_of(self, root_crl: Path | None) -> str | None:
-        return None if root_crl is None else f"{self._config.listener.status.url}/crl/{root_crl.name}"
 
     def _root_crl(self, path: Path, root: x509.Certificate, root_key: PrivateKey | None) -> PrivateKey | None:
         """Make the root's first revocation list, which revokes nothing, unless there is one; as `_intermediate`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from acme_ca.config import Config, Issuer
 from acme_ca.config.fields import is_address
 from acme_ca.config.tables import SERVICE
-from acme_ca.pki.profile import BUILTIN
+from acme_ca.pki.profile import BUILTIN, Profile, Usage
 from acme_ca.services.listener import PROFILE
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -22,7 +22,7 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An intermediate that the configuration asks for, the names it may sign for, and the longest leaf it has to."""
+    """An intermediate that the configuration asks for, the names it may sign for, and what leafs it has to."""
 
     place: str
     issuer: Issuer
@@ -30,6 +30,7 @@ class Wanted:
     dns: tuple[str, ...]
     ips: tuple[IpNetwork, ...]
     longest: timedelta
+    usages: frozenset[Usage]
 
     def __str__(self) -> str:
         """Name it as commands do."""
@@ -39,20 +40,24 @@ class Wanted:
 def wanted(config: Config) -> Iterator[Wanted]:
     """Yield what the configuration asks for: constraints follow the zones and the policy's networks."""
     service = config.service.issuer
-    longest = timedelta(seconds=PROFILE.lifetime)
-    yield Wanted(SERVICE, service, common_name(config, service.name), *_own_names(config), longest)
+    yield Wanted(SERVICE, service, common_name(config, service.name), *_own_names(config), *_needs([PROFILE]))
     profiles = {**BUILTIN, **config.profile}
     for name, environment in config.environment.items():
         networks = tuple(network for rule in environment.policy if not rule.deny for network in rule.ip)
-        longest = timedelta(seconds=max(profiles[profile].lifetime for profile in environment.profiles))
+        needs = _needs([profiles[profile] for profile in environment.profiles])
         for issuer in environment.issuer:
             own = common_name(config, issuer.name)
-            yield Wanted(name, issuer, own, environment.zones, networks, longest)
+            yield Wanted(name, issuer, own, environment.zones, networks, *needs)
 
 
 def common_name(config: Config, role: str) -> str:
     """Name a certificate of the CA by its host, so that one sees in a trust store whose it is."""
     return f"{_host(config)[: LONGEST_NAME - len(role) - 1]} {role}"
+
+
+def _needs(profiles: Sequence[Profile]) -> tuple[timedelta, frozenset[Usage]]:
+    usages = frozenset(usage for profile in profiles for usage in profile.extended_key_usages)
+    return timedelta(seconds=max(profile.lifetime for profile in profiles)), usages
 
 
 def _own_names(config: Config) -> tuple[tuple[str, ...], tuple[IpNetwork, ...]]:

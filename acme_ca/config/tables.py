@@ -327,6 +327,10 @@ class Config(Settings):
         of_environments = ((name, issuer) for name in self.environment for issuer in self.environment[name].issuer)
         return [(SERVICE, self.service.issuer), *of_environments]
 
+    def root_crl_url(self, issuer: Issuer) -> str | None:
+        """Where the revocation list of an issuer's root is published; None where none is."""
+        return None if issuer.root_crl is None else f"{self.listener.status.url}/crl/{issuer.root_crl.name}"
+
     @property
     def audit_public_key(self) -> Path:
         """The public half of the key of [audit]: beside the root's certificate, named as the key is."""

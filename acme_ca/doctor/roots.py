@@ -13,6 +13,7 @@ from acme_ca.authority import load_root_crl
 from acme_ca.config import Issuer
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.doctor.serving import OK, get
+from acme_ca.pki.ca import lists_of
 
 NOTICE = timedelta(days=60)  # people and a safe have to be brought together for a new one
 
@@ -42,7 +43,7 @@ def _crl(host: Host, issuer: Issuer, *, is_new: bool) -> Iterator[Finding]:
         yield Finding("ISS003", f"issuer {issuer.name}", f"{place} lists it", "an issuer that is not revoked")
     if is_new:
         yield from _age(host, place, crl)
-        yield from _served(host, issuer.root_crl.name, crl)
+        yield from _served(host, host.config.root_crl_url(issuer) or "", crl)
 
 
 def _age(host: Host, place: str, crl: x509.CertificateRevocationList) -> Iterator[Finding]:
@@ -55,9 +56,8 @@ def _age(host: Host, place: str, crl: x509.CertificateRevocationList) -> Iterato
         yield Finding("CRL005", place, seen, f"more than {notice.days} days from now")
 
 
-def _served(host: Host, name: str, crl: x509.CertificateRevocationList) -> Iterator[Finding]:
+def _served(host: Host, url: str, crl: x509.CertificateRevocationList) -> Iterator[Finding]:
     """Compare the file with what is served. That nothing is served, `serving.crls` tells."""
-    url = _url(host, name)
     try:
         status, body = get(url, host.timeout)
     except (OSError, http.client.HTTPException):
@@ -69,16 +69,10 @@ def _served(host: Host, name: str, crl: x509.CertificateRevocationList) -> Itera
 def _named(host: Host, issuer: Issuer) -> Iterator[Finding]:
     """Compare where the certificate says that the root's list is with where it is published."""
     try:
-        extensions = x509.load_pem_x509_certificate(issuer.certificate.read_bytes()).extensions
-        points = extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
+        named = set(lists_of(x509.load_pem_x509_certificate(issuer.certificate.read_bytes())))
+    except (OSError, ValueError):
         return
-    named = {name.value for point in points for name in point.full_name or ()}
-    here = None if issuer.root_crl is None else _url(host, issuer.root_crl.name)
-    if here not in named:
+    here = host.config.root_crl_url(issuer)
+    if named and here not in named:
         expected = "root_crl with a file of that name" if here is None else here
-        yield Finding("CRL007", f"issuer {issuer.name}", ", ".join(sorted(map(str, named))), expected)
-
-
-def _url(host: Host, name: str) -> str:
-    return f"{host.config.listener.status.url}/crl/{name}"
+        yield Finding("CRL007", f"issuer {issuer.name}", ", ".join(sorted(named)), expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
@@ -31,13 +31,15 @@ CA_KEY_USAGE = x509.KeyUsage(
     decipher_only=False,
 )
 
+CA_EXTENDED_KEY_USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
 
 def make_root(
     key: SigningKey, *, common_name: str, organization: str, not_before: datetime, not_after: datetime
 ) -> x509.Certificate:
     """Return a self-signed root. It constrains nothing: its intermediates do. Raises BadPublicKey for a weak key."""
     public_keys.check(key.public_key())
-    name = _name(common_name, [organization])
+    name = name_of(common_name, [organization])
     builder = _authority(key.public_key(), name, name, not_before, not_after, path_length=None)
     return builder.sign(key, hash_for(key))
 
@@ -71,13 +73,11 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
             f"{root_cert.not_valid_before_utc:%Y-%m-%d %H:%M:%S} to {root_cert.not_valid_after_utc:%Y-%m-%d %H:%M:%S}"
         )
     organizations = root_cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    name = _name(common_name, [str(attribute.value) for attribute in organizations])
+    name = name_of(common_name, [str(attribute.value) for attribute in organizations])
     builder = (
         _authority(public_key, name, root_cert.subject, not_before, not_after, path_length)
         .add_extension(constraints_to(permitted_dns, permitted_ips), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
+        .add_extension(CA_EXTENDED_KEY_USAGE, critical=False)
         .add_extension(key_identifier_of(root_cert), critical=False)
     )
     if issuer_url is not None:
@@ -115,7 +115,16 @@ def list_at(crl_url: str) -> x509.CRLDistributionPoints:
     )
 
 
-def _name(common_name: str, organizations: Iterable[str]) -> x509.Name:
+def lists_of(certificate: x509.Certificate) -> Iterator[str]:
+    """Yield where a certificate says that a revocation list about it is."""
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.CRLDistributionPoints):
+            for point in extension.value:
+                yield from (str(name.value) for name in point.full_name or ())
+
+
+def name_of(common_name: str, organizations: Iterable[str]) -> x509.Name:
+    """Return a name of organizations and a common name, in this order."""
     return x509.Name(
         [
             *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization) for organization in organizations),
