@@ -15,8 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from acme_ca import clock
+from acme_ca.ceremony.errors import CeremonyError
 from acme_ca.ceremony.files import private_folder, write_new
 from acme_ca.ceremony.new_keys import make_key
+from acme_ca.ceremony.plan import BACKDATE
 from acme_ca.ceremony.wanted import Wanted, common_name, wanted
 from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.keys import AnyKey, PrivateKey, SoftwareKey
@@ -30,17 +32,12 @@ from acme_ca.vocabulary import KeyType
 ROOT_LIFETIME = timedelta(days=20 * 365)
 INTERMEDIATE_LIFETIME = timedelta(days=5 * 365)
 ROOT_CRL_LIFETIME = timedelta(days=365)  # once a year somebody gets the root's key out
-BACKDATE = timedelta(hours=1)  # clients whose clock is behind accept the new certificates too
 
 ROOT_KEY: KeyType = "ec-p384"
 ISSUER_KEY: KeyType = "ec-p256"
 AUDIT_KEY: KeyType = "ec-p256"
 ORGANIZATION = "acme-ca"
 OTHERS = stat.S_IRWXO | stat.S_IWGRP  # what a database must not let them do
-
-
-class CeremonyError(Exception):
-    """Something has to be there first, or must not be there. The message says what to do."""
 
 
 @dataclass(slots=True)

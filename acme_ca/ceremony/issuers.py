@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from acme_ca import clock
 from acme_ca.authority import load_root_crl
-from acme_ca.ceremony.configured import ORGANIZATION, CeremonyError
+from acme_ca.ceremony.configured import ORGANIZATION
+from acme_ca.ceremony.errors import CeremonyError
 from acme_ca.ceremony.files import put
 from acme_ca.ceremony.new_keys import make_key
 from acme_ca.ceremony.wanted import Wanted, wanted

@@ -28,6 +28,7 @@ COMMANDS = {
     "issuer": "Have certificates of issuers signed elsewhere, and put them in their places.",
     "limit": "List what was used of the rate limits, and reset it.",
     "policy": "Check and try rules; show, apply and bring back the policy of an environment.",
+    "root": "Hold a key ceremony with an offline root, by a plan; verify its transcript.",
     "serve": "Serve ACME, the admin API and the status listener.",
     "workload": "List, revoke and release what workloads are bound to; admit one by hand.",
 }

@@ -165,7 +165,8 @@ def _write_config(path: Path, text: str) -> None:
 
 def _perform(config: Config, folder: Path, *, offline_root: bool) -> tuple[Report, x509.Certificate | None]:
     """Make what is missing, or end with exit code 1."""
-    from acme_ca.ceremony.configured import Ceremony, CeremonyError
+    from acme_ca.ceremony.configured import Ceremony
+    from acme_ca.ceremony.errors import CeremonyError
     from acme_ca.keys import KeyUnavailableError
 
     ceremony = Ceremony(config, folder.absolute(), offline_root=offline_root)

@@ -27,7 +27,7 @@ def csr(config_path: Path, create: KeyType | None, out: Path | None, issuer: str
     The issuer of the CA's own listener is service/ISSUER. The request says what the configuration asks for: the zones
     and networks of the environment, path length 0. Whoever signs it decides what to take from it but the key.
     """
-    from acme_ca.ceremony.configured import CeremonyError
+    from acme_ca.ceremony.errors import CeremonyError
     from acme_ca.ceremony.files import write_new
     from acme_ca.ceremony.issuers import find, request
     from acme_ca.cli.opening import load_or_refuse

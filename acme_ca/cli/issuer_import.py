@@ -42,7 +42,7 @@ def import_(  # noqa: PLR0913 - each an option
     It has to be for the issuer's key, permit all that the environment needs, and lead to the root that is configured.
     PEM or DER. A running server takes it when it is told to read its configuration again (SIGHUP).
     """
-    from acme_ca.ceremony.configured import CeremonyError
+    from acme_ca.ceremony.errors import CeremonyError
     from acme_ca.ceremony.issuers import check, place, read_certificates
     from acme_ca.cli.opening import load_or_refuse
     from acme_ca.keys import KeyAway, KeyUnavailableError
