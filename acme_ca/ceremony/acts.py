@@ -24,7 +24,7 @@ from acme_ca.ceremony.new_keys import make_key
 from acme_ca.ceremony.plan import Lasting, Reviewed
 from acme_ca.ceremony.transcript import Act, ActName, Key
 from acme_ca.ceremony.verification import Verdict, digest_of, verify
-from acme_ca.keys import AnyKey, PrivateKey
+from acme_ca.keys import AnyKey, PrivateKey, SoftwareKey
 from acme_ca.pki import ca
 from acme_ca.problems import BadPublicKey
 
@@ -104,9 +104,9 @@ class Creation(Rite):
         super().__init__(reviewed)
         self.name = reviewed.plan.root.name
         refuse_existing(reviewed.root_file, reviewed.transcript_file)
-        file = reviewed.plan.root.key.file
-        if file is not None and not file.parent.is_dir():  # else it would be made here, where a medium should be
-            raise CeremonyError(f"there is no folder {file.parent}: bring in the medium for the root's key, or make it")
+        for file in _files(reviewed.plan.root.key):
+            if not file.parent.is_dir():  # else it would be made here, where a medium should be
+                raise CeremonyError(f"there is no folder {file.parent}: bring in the medium that it is on, or make it")
         self._has_key = reviewed.plan.root.key.exists()
 
     def facts(self, now: datetime) -> Facts:
@@ -234,6 +234,13 @@ def _transcript(path: Path) -> tuple[str, Verdict]:
         told = "\n".join(f"  {finding}" for finding in verdict.findings)
         raise CeremonyError(f"{path} is not as it was written, so that nothing is signed:\n{told}")
     return text, verdict
+
+
+def _files(key: AnyKey) -> Iterator[Path]:
+    if key.file is not None:
+        yield key.file
+    if isinstance(key, SoftwareKey) and key.passphrase.source == "file":
+        yield Path(key.passphrase.name)
 
 
 def _described(key: PrivateKey, rite: Rite, *, made: bool) -> Key:

@@ -7,6 +7,8 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from cryptography.x509.oid import NameOID
+
 from acme_ca import clock, public_keys
 from acme_ca.ceremony import fitting
 from acme_ca.ceremony.acts import (
@@ -104,7 +106,9 @@ class IntermediateSigning(Rite):
                 )
 
     def _remarked(self) -> Iterator[str]:
-        if self._request.subject != (expected := f"CN={self._planned.common_name}"):
+        names = [str(one.value) for one in self._request.csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        if names != [self._planned.common_name]:
+            expected = f"CN={self._planned.common_name}"
             yield f"the request calls itself {self._request.subject!r}; the plan says {expected}, which counts"
         for act in self.verdict.acts:
             other = self.verdict.certificate(act)

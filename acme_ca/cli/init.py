@@ -190,7 +190,7 @@ def _warnings(report: Report, folder: Path) -> Iterator[str]:
     if (folder.absolute() / "keys" / "root.key") in report.created:
         yield (
             f"The root's key, {folder / 'keys' / 'root.key'}, is not needed to serve: move it and a copy of the "
-            "passphrase offline. Bring it back to add an environment."
+            "passphrase offline. Bring it back to add an environment, and once a year for its revocation list."
         )
 
 

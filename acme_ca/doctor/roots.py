@@ -37,7 +37,8 @@ def _crl(host: Host, issuer: Issuer, *, is_new: bool) -> Iterator[Finding]:
         crl = load_root_crl(issuer.root_crl, issuer.root)
         certificate = x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
     except (OSError, ValueError) as error:
-        yield Finding("CRL004", place, str(error), "a list that the root has signed")
+        if is_new:
+            yield Finding("CRL004", place, str(error), "a list that the root has signed")
         return
     if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
         yield Finding("ISS003", f"issuer {issuer.name}", f"{place} lists it", "an issuer that is not revoked")

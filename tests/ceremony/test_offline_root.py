@@ -139,6 +139,9 @@ def test_nothing_is_overwritten(offline: Offline) -> None:
 def test_a_medium_that_is_not_there_is_not_made(offline: Offline) -> None:
     (offline.folder / "safe").rmdir()
     assert f"there is no folder {offline.folder / 'safe'}: bring in the medium" in offline.refused("create")
+    (offline.folder / "safe").mkdir()
+    offline.edit("file:safe/passphrase", "file:other/passphrase")
+    assert f"there is no folder {offline.folder / 'other'}: bring in the medium" in offline.refused("create")
 
 
 def test_a_key_that_is_there_is_used_if_it_is_of_the_kind(offline: Offline, tmp_path: Path) -> None:
