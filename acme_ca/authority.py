@@ -23,6 +23,7 @@ from acme_ca.models import base
 from acme_ca.models.account import Account
 from acme_ca.models.binding import Binding, live_binding
 from acme_ca.models.environment import EnvironmentKey, raise_longest
+from acme_ca.pki import crl
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
 from acme_ca.policies_in_force import PoliciesInForce, Shadow
@@ -189,6 +190,7 @@ class Authority:
         self._environments: Mapping[str, Environment] = {
             name: _environment(config, name, nonce_keys[name], self.policies) for name in config.environment
         }
+        self.root_crls = root_crls(config)
         self._renewing = threading.Lock()
         self.versions_kept = False  # whether what is in force here is among the numbered versions
         self._workers = ThreadPoolExecutor(config.worker.validations, thread_name_prefix="validate")
@@ -267,6 +269,23 @@ def load_issuer(
             for alternate in settings.alternates
         ),
     )
+
+
+def root_crls(config: configuration.Config) -> dict[str, x509.CertificateRevocationList]:
+    """Return the revocation lists of roots by the names they are published under; raises ValueError or OSError."""
+    return {
+        issuer.root_crl.name: load_root_crl(issuer.root_crl, issuer.root)
+        for _, issuer in config.issuers
+        if issuer.root_crl is not None
+    }
+
+
+def load_root_crl(path: Path, root: Path) -> x509.CertificateRevocationList:
+    """Read the list of a root; raises ValueError, which names the file, or OSError."""
+    try:
+        return crl.read(path.read_bytes(), _certificates(root)[0])
+    except ValueError as error:
+        raise ValueError(f"revocation list {path} of root {root}: {error}") from error
 
 
 def _with_policy(environment: Environment, policies: PoliciesInForce) -> Environment:

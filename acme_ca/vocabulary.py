@@ -46,6 +46,9 @@ SELECTORS = {
 
 KeyType = Literal["ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"]
 KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
+AuthorityKeyType = Literal["ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096"]
+AUTHORITY_KEY_TYPES: tuple[AuthorityKeyType, ...] = get_args(AuthorityKeyType)
+"""Kinds of key that issuers and roots may have: verifiers take Ed25519 in leafs only."""
 
 FormatName = Literal["native", "ecs", "ocsf", "cef"]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)

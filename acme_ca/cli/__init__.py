@@ -25,10 +25,11 @@ COMMANDS = {
     "eab": "Make, list and revoke keys for external account binding (EAB).",
     "explain": "Tell what became of an order, a certificate or a name, and why.",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
-    "issuer": "Have CAs of meshes signed under a rule, and list them.",
+    "issuer": "Have certificates of issuers signed elsewhere, and CAs of meshes by them.",
     "key": "Make, list and check the private keys that the configuration names.",
     "limit": "List what was used of the rate limits, and reset it.",
     "policy": "Check and try rules; show, apply and bring back the policy of an environment.",
+    "root": "Hold a key ceremony with an offline root, by a plan; verify its transcript.",
     "serve": "Serve ACME, the admin API and the status listener.",
     "workload": "List, revoke and release what workloads are bound to; admit one by hand.",
 }

@@ -192,7 +192,7 @@ def _certify(api: Api, name: str, key_path: Path, certificate_path: Path) -> dic
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
     from cryptography.x509.oid import NameOID
 
-    from acme_ca.cli.ceremony import write_new
+    from acme_ca.ceremony.files import write_new
 
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])

@@ -80,12 +80,14 @@ def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
 def _misfits_of(
     settings: Issuer, location: Location, wanted: Mapping[Location, list[Identifier]]
 ) -> Iterator[tuple[Location, str]]:
-    from acme_ca.authority import load_issuer
+    from acme_ca.authority import load_issuer, load_root_crl
     from acme_ca.keys import KeyAway, KeyUnavailableError
     from acme_ca.pki.lint import LintError, check_within
 
     try:
         issuer = load_issuer(settings, "")
+        if settings.root_crl is not None:
+            load_root_crl(settings.root_crl, settings.root)
     except (KeyUnavailableError, KeyAway, OSError, ValueError) as error:
         yield location, str(error)
         return

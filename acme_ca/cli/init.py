@@ -22,13 +22,14 @@ from acme_ca.cli.options import SETTINGS, json_option, print_json, refuse
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from acme_ca.cli.ceremony import Report
+    from acme_ca.ceremony.configured import Report
     from acme_ca.config import Config
 
 CONFIG_NAME = "acme-ca.toml"
 DEFAULT_URL = "https://localhost:8443"
 ENVIRONMENTS = ("dev", "test", "prod")
 HTTPS_PORT = 443
+EVERY_TIME = ("folder", "offline_root", "as_json")  # options that are no choices for a new configuration
 
 Networks = tuple[starter.IpNetwork, ...]
 
@@ -105,6 +106,11 @@ def _secret(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
 @click.option("--tls-port", default=443, show_default=True, help="The port that tls-alpn-01 validation connects to.")
 @click.option("--acme-bind", help="Address and port of the HTTPS listener.")
 @click.option("--status-bind", help="Address and port of the plain-HTTP listener.")
+@click.option(
+    "--offline-root",
+    is_flag=True,
+    help="Make no root and nothing that it signs: they come from a ceremony elsewhere (docs/how-to/ceremony.md).",
+)
 @click.option("--admin-bind", help="Address and port of the admin API. Default: 127.0.0.1:8444.")
 @click.option("--pkcs11-module", metavar="PATH", help="Keep all keys but the root's in a token: its PKCS#11 library.")
 @click.option("--pkcs11-token", metavar="LABEL", help="The token's label.")
@@ -113,7 +119,7 @@ def _secret(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
 )
 @json_option
 @click.pass_context
-def init(ctx: click.Context, /, folder: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's
+def init(ctx: click.Context, /, folder: Path, offline_root: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's
     """Make what a new CA needs: a root, an intermediate for each environment and for the CA's own name, a
     configuration file and the database.
 
@@ -128,7 +134,7 @@ def init(ctx: click.Context, /, folder: Path, as_json: bool, **options: Any) -> 
     if is_new:
         _write_config(path, starter.text(_choices(**options)))
     config = load_or_refuse(path, files=False)
-    outcome = Outcome(config, path, *_perform(config, folder))
+    outcome = Outcome(config, path, *_perform(config, folder, offline_root=offline_root))
     (outcome.report.created if is_new else outcome.report.kept).insert(0, path)
     outcome.warnings = list(_warnings(outcome.report, folder)) if is_new else list(_ignored(ctx))
     if as_json:
@@ -173,7 +179,7 @@ def _token(module: str | None, label: str | None, pin: str | None) -> starter.To
 
 def _write_config(path: Path, text: str) -> None:
     """Write the configuration file, unless what the options ask for cannot be configured."""
-    from acme_ca.cli.ceremony import write_new
+    from acme_ca.ceremony.files import write_new
     from acme_ca.config import ConfigError, loads
 
     try:
@@ -186,12 +192,13 @@ def _write_config(path: Path, text: str) -> None:
         refuse(f"{path}: {error.strerror}")
 
 
-def _perform(config: Config, folder: Path) -> tuple[Report, x509.Certificate]:
+def _perform(config: Config, folder: Path, *, offline_root: bool) -> tuple[Report, x509.Certificate | None]:
     """Make what is missing, or end with exit code 1."""
-    from acme_ca.cli.ceremony import Ceremony, CeremonyError
+    from acme_ca.ceremony.configured import Ceremony
+    from acme_ca.ceremony.errors import CeremonyError
     from acme_ca.keys import KeyUnavailableError
 
-    ceremony = Ceremony(config, folder.absolute())
+    ceremony = Ceremony(config, folder.absolute(), offline_root=offline_root)
     try:
         root = ceremony.perform()
         ceremony.prepare_storage()
@@ -212,7 +219,7 @@ def _warnings(report: Report, folder: Path) -> Iterator[str]:
     if (folder.absolute() / "keys" / "root.key") in report.created:
         yield (
             f"The root's key, {folder / 'keys' / 'root.key'}, is not needed to serve: move it and a copy of the "
-            "passphrase offline. Bring it back to add an environment."
+            "passphrase offline. Bring it back to add an environment, and once a year for its revocation list."
         )
 
 
@@ -220,7 +227,7 @@ def _ignored(ctx: click.Context) -> Iterator[str]:
     given = [
         f"--{name.replace('_', '-')}"
         for name in ctx.params
-        if name not in {"folder", "as_json"} and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name not in EVERY_TIME and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
         yield f"The configuration file exists and is kept as it is: {', '.join(given)} had no effect. Edit the file."
@@ -233,15 +240,24 @@ class Outcome:
     config: Config
     path: Path
     report: Report
-    root: x509.Certificate
+    root: x509.Certificate | None
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the root's DER, as openssl and browsers show it."""
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the root's DER, as openssl and browsers show it; None while there is no root."""
         from cryptography.hazmat.primitives.hashes import SHA256
 
-        return self.root.fingerprint(SHA256()).hex(":").upper()
+        return None if self.root is None else self.root.fingerprint(SHA256()).hex(":").upper()
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """What asks for the certificates that a root elsewhere has to sign."""
+        config = shlex.quote(str(self.path))
+        return {
+            str(one): f"acme-ca issuer csr {one} --config {config} --create ec-p256 --out {one.issuer.name}.csr"
+            for one in self.report.waiting
+        }
 
     @property
     def directories(self) -> dict[str, str]:
@@ -269,8 +285,9 @@ class Outcome:
             "root": {
                 "certificate": str(self.config.service.issuer.root),
                 "sha256": self.fingerprint,
-                "not_after": clock.rfc3339(self.root.not_valid_after_utc),
+                "not_after": None if self.root is None else clock.rfc3339(self.root.not_valid_after_utc),
             },
+            "waiting": self.waiting,
             "directories": self.directories,
             "trust": self.trust,
             "warnings": self.warnings,
@@ -286,8 +303,13 @@ class Outcome:
                 console.print(title, style="bold")
                 console.print("\n".join(f"  {path}" for path in paths))
         console.print("Root certificate, SHA-256", style="bold")
-        console.print(f"  {self.fingerprint}")
-        for title, entries in (("Directories", self.directories), ("Trust the root", self.trust)):
+        console.print(f"  {self.fingerprint or 'none yet: put it at ' + str(self.config.service.issuer.root)}")
+        tables = (
+            ("Directories", self.directories),
+            ("Trust the root", self.trust),
+            ("Have signed (docs/how-to/ceremony.md)", self.waiting),
+        )
+        for title, entries in ((title, entries) for title, entries in tables if entries):
             width = max(map(len, entries))
             console.print(title, style="bold")
             console.print("\n".join(f"  {name:{width}}  {value}" for name, value in entries.items()))

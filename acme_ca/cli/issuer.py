@@ -1,17 +1,17 @@
-"""`acme-ca issuer`: what signs, and what it signed beside leafs. Each verb has a module."""
+"""`acme-ca issuer`: the issuers of the configuration. Each verb is a module of its own."""
 
 from __future__ import annotations
 
 import click
 
-from acme_ca.cli import issuer_sub_cas
+from acme_ca.cli import issuer_csr, issuer_import, issuer_sub_cas
 from acme_ca.cli.options import SETTINGS
 
 
 @click.group(**SETTINGS)
 def issuer() -> None:
-    """Have sub-CAs signed, and list them."""
+    """Have certificates of issuers signed elsewhere, and CAs of meshes by them."""
 
 
-for command in issuer_sub_cas.COMMANDS:
+for command in (issuer_csr.csr, issuer_import.import_, *issuer_sub_cas.COMMANDS):
     issuer.add_command(command)

@@ -95,7 +95,7 @@ def sub_cas(api: Api, *, environment: str, serial: str | None, as_pem: bool, as_
 def _write(out: Path | None, pem: str, signed: Mapping[str, Any]) -> None:
     if out is None:
         return
-    from acme_ca.cli.ceremony import write_new
+    from acme_ca.ceremony.files import write_new
 
     try:
         write_new(out, pem.encode(), 0o644)

@@ -63,6 +63,7 @@ _ISSUER = """\
 name = {name}
 certificate = "certificates/{file}.pem"
 root = "certificates/root.pem"
+root_crl = "certificates/root-1.crl"
 key = {key}"""
 
 _ENVIRONMENT = """\

@@ -16,6 +16,7 @@ from acme_ca.paths import AnchoredPath, existing
 from acme_ca.problems import Problem
 
 MAX_PORT = 65_535
+_ROOT_CRL = re.compile(r"root-[a-z0-9-]{1,27}\.crl")  # no longer than the name of an issuer
 _BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 
 
@@ -108,6 +109,15 @@ def key_made_by_init(key: KeyBackend, info: ValidationInfo) -> KeyBackend:
     return key
 
 
+def _list_of_a_root(path: Path) -> Path:
+    if not _ROOT_CRL.fullmatch(path.name):
+        raise ValueError(
+            f"it is published under the name of its file: expected a name like root-1.crl (root-, then 1 to 27 of "
+            f"a-z, 0-9 and hyphens), not {path.name!r}"
+        )
+    return path
+
+
 Bind = Annotated[str, AfterValidator(_bind)]
 Link = Annotated[str, AfterValidator(_link)]
 DomainName = Annotated[str, AfterValidator(_domain_name)]
@@ -115,6 +125,7 @@ TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 Folder = AnchoredPath
 PemFile = Annotated[Path, AfterValidator(made_by_init)]
+RootCrl = Annotated[Path, AfterValidator(_list_of_a_root), AfterValidator(made_by_init)]
 Key = Annotated[AnyKey, AfterValidator(key_made_by_init)]
 HttpsOrigin = Annotated[str, AfterValidator(https_origin)]
 HttpOrigin = Annotated[str, AfterValidator(http_origin)]

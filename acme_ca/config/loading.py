@@ -49,6 +49,7 @@ def _across_tables(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     """Yield what no table shows by itself; on the plain data, so that it is found beside other mistakes."""
     yield from _profiles_not_to_be_had(data)
     yield from _issuers_of_one_name(data)
+    yield from _lists_of_one_name(data)
 
 
 def _profiles_not_to_be_had(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
@@ -65,21 +66,39 @@ def _profiles_not_to_be_had(data: Mapping[str, Any]) -> Iterator[tuple[Location,
 
 def _issuers_of_one_name(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     """Issuers are told apart by name in URLs and in the ledger, whatever their environment."""
-    issuers: list[tuple[Location, object]] = [(("service", "issuer"), _table(data.get("service")).get("issuer"))]
-    for name, environment in _table(data.get("environment")).items():
-        for position, issuer in enumerate(_list(_table(environment).get("issuer"))):
-            issuers.append((("environment", name, "issuer", position), issuer))
-        sub_ca = _table(_table(environment).get("sub_ca"))
-        issuers.append((("environment", name, "sub_ca"), sub_ca))
-        for position, issuer in enumerate(_list(sub_ca.get("former"))):
-            issuers.append((("environment", name, "sub_ca", "former", position), issuer))
     taken: set[str] = set()
-    for location, issuer in issuers:
-        issuer_name = _table(issuer).get("name")
+    for location, issuer in _issuers(data):
+        issuer_name = issuer.get("name")
         if isinstance(issuer_name, str):
             if issuer_name in taken:
                 yield (*location, "name"), f"{issuer_name!r} is the name of another issuer; each needs one of its own"
             taken.add(issuer_name)
+
+
+def _lists_of_one_name(data: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
+    """Tell apart the lists of roots and of issuers: they are published side by side, by the names of the files."""
+    names = {issuer.get("name") for _, issuer in _issuers(data)}
+    taken: dict[str, str] = {}
+    for location, issuer in _issuers(data):
+        path = issuer.get("root_crl")
+        if not isinstance(path, str):
+            continue
+        name = Path(path).name
+        if name.removesuffix(".crl") in names:
+            yield (*location, "root_crl"), f"{name} is where the list of the issuer of that name is published"
+        if taken.setdefault(name, path) != path:
+            yield (*location, "root_crl"), f"{name} is published already, from {taken[name]}; give it another name"
+
+
+def _issuers(data: Mapping[str, Any]) -> Iterator[tuple[Location, dict[str, Any]]]:
+    yield ("service", "issuer"), _table(_table(data.get("service")).get("issuer"))
+    for name, environment in _table(data.get("environment")).items():
+        for position, issuer in enumerate(_list(_table(environment).get("issuer"))):
+            yield ("environment", name, "issuer", position), _table(issuer)
+        sub_ca = _table(_table(environment).get("sub_ca"))
+        yield ("environment", name, "sub_ca"), sub_ca
+        for position, issuer in enumerate(_list(sub_ca.get("former"))):
+            yield ("environment", name, "sub_ca", "former", position), _table(issuer)
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from acme_ca.config.fields import (
     Link,
     Name,
     PemFile,
+    RootCrl,
     TrustDomain,
     is_address,
 )
@@ -40,6 +41,7 @@ from acme_ca.policy.workloads import WorkloadRule, misfits
 from acme_ca.secret import Secret
 from acme_ca.workload import AnyProvider
 
+SERVICE = "service"  # what the CA itself is called where environments are named
 MEMORY_DATABASES = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 
 
@@ -142,6 +144,8 @@ class Issuer(Settings):
     """The certificates between it and the root, the nearest first; empty when the root signed it."""
     root: PemFile
     """The root certificate."""
+    root_crl: RootCrl | None = None
+    """The root's revocation list, PEM or DER: published at /crl/NAME-OF-THE-FILE on the status listener."""
     key: Key
     """Where the private key is kept."""
     alternates: tuple[tuple[PemFile, ...], ...] = ()
@@ -350,6 +354,16 @@ class Config(Settings):
     """Own certificate profiles; one with the name of a built-in profile takes its place."""
     environment: dict[Name, Environment] = Field(min_length=1)
     """The environments."""
+
+    @property
+    def issuers(self) -> list[tuple[str, Issuer]]:
+        """Every issuer, with the environment that it is of; that of the listener is of `service`."""
+        of_environments = ((name, issuer) for name in self.environment for issuer in self.environment[name].all_issuers)
+        return [(SERVICE, self.service.issuer), *of_environments]
+
+    def root_crl_url(self, issuer: Issuer) -> str | None:
+        """Where the revocation list of an issuer's root is published; None where none is."""
+        return None if issuer.root_crl is None else f"{self.listener.status.url}/crl/{issuer.root_crl.name}"
 
     @property
     def audit_public_key(self) -> Path:

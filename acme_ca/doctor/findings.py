@@ -102,7 +102,7 @@ CODES = {
         "An issuer, or something above it, ends soon.",
         "Put a new issuer first while the old one still signs.",
     ),
-    "ISS003": Code(
+    "ISS006": Code(
         "error",
         "The issuer of sub-CAs ends before the longest sub-CA that its rules allow.",
         "Make the rules' `lifetime` shorter, or give `sub_ca` a new name, files and key, and run `acme-ca init`.",
@@ -115,6 +115,31 @@ CODES = {
         "info",
         "There is no CRL of an issuer, or the status listener does not answer.",
         'Nothing, if no profile has `revocation = "crl"` and the server is stopped.',
+    ),
+    "CRL004": Code(
+        "error",
+        "The revocation list of a root is past its nextUpdate, or cannot be used.",
+        "Sign a new one with the root's key (docs/how-to/ceremony.md), put it in its place and reload.",
+    ),
+    "CRL005": Code(
+        "warning",
+        "The revocation list of a root is past its nextUpdate soon.",
+        "Sign a new one with the root's key (docs/how-to/ceremony.md), put it in its place and reload.",
+    ),
+    "CRL006": Code(
+        "warning",
+        "What is served is not the revocation list of a root that is in its file.",
+        "Reload the server (SIGHUP), and see in its log whether it refused the file.",
+    ),
+    "CRL007": Code(
+        "warning",
+        "An issuer names a revocation list of its root that is not published here.",
+        "Set `root_crl` of the issuer to a file of that name, unless the list is published elsewhere.",
+    ),
+    "CRL008": Code(
+        "error",
+        "An issuer is revoked by its root's list.",
+        "Put a new issuer in its place: relying parties that look at the list refuse what it signs.",
     ),
     "POL001": Code(
         "error",

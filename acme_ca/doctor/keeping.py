@@ -182,7 +182,7 @@ def _sub_ca(settings: SubCa, place: str, now: datetime) -> Iterator[Finding]:
                 yield Finding("POL002", f"{place}.rule[{number}]", reason, f"what {issuer.id} may sign")
         longest = timedelta(seconds=max((rule.lifetime for rule in settings.rule), default=0))
         if not issuer.can_sign(now, longest):
-            yield Finding("ISS003", place, f"{issuer.id} ends at {issuer.ends_at:%Y-%m-%d}", f"{longest} from now")
+            yield Finding("ISS006", place, f"{issuer.id} ends at {issuer.ends_at:%Y-%m-%d}", f"{longest} from now")
 
 
 def _beyond_constraints(host: Host, name: str, found: list[pki.Issuer]) -> Iterator[Finding]:

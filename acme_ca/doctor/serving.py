@@ -49,7 +49,7 @@ def crls(host: Host) -> Iterator[Finding]:
     for issuer in issuers:
         url = f"{host.config.listener.status.url}/crl/{issuer.name}.crl"
         try:
-            status, body = _get(url, host.timeout)
+            status, body = get(url, host.timeout)
         except (OSError, http.client.HTTPException) as error:
             yield Finding("CRL003", url, f"no answer: {error}", "a CRL, where certificates point to one")
             continue
@@ -86,7 +86,8 @@ def _crl(host: Host, issuer: Issuer, url: str, body: bytes) -> Iterator[Finding]
         yield Finding("CRL001", url, f"nextUpdate {ends}", f"later than {host.now:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _get(url: str, timeout: float) -> tuple[int, bytes]:
+def get(url: str, timeout: float) -> tuple[int, bytes]:
+    """Return status and body of an answer; raises OSError and HTTPException."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
     try:

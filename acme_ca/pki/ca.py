@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
@@ -31,13 +31,15 @@ CA_KEY_USAGE = x509.KeyUsage(
     decipher_only=False,
 )
 
+CA_EXTENDED_KEY_USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
 
 def make_root(
     key: SigningKey, *, common_name: str, organization: str, not_before: datetime, not_after: datetime
 ) -> x509.Certificate:
     """Return a self-signed root. It constrains nothing: its intermediates do. Raises BadPublicKey for a weak key."""
     public_keys.check(key.public_key())
-    name = _name(common_name, [organization])
+    name = name_of(common_name, [organization])
     builder = _authority(key.public_key(), name, name, not_before, not_after, path_length=None)
     return builder.sign(key, hash_for(key))
 
@@ -53,13 +55,14 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
     not_before: datetime,
     not_after: datetime,
     issuer_url: str | None = None,
+    crl_url: str | None = None,
     path_length: int = 0,
 ) -> x509.Certificate:
-    """Return an intermediate that can issue leafs only, and only below `permitted_dns` and in `permitted_ips`.
+    """Return an intermediate that issues only below `permitted_dns` and in `permitted_ips`; leafs only, as it is.
 
-    With a `path_length` there may be so many CAs below it. `issuer_url` is where the root is published in DER. Raises
-    ValueError for a zone that is no name, for no zone and no network at all, and for a validity that is not inside the
-    root's; BadPublicKey for a weak key.
+    `issuer_url` is where the root is published in DER, `crl_url` where the root's revocation list is. Raises ValueError
+    for a zone that is no name, for no zone and no network at all, and for a validity that is not inside the root's;
+    BadPublicKey for a weak key.
     """
     public_keys.check(public_key)
     if root_key.public_key() != root_cert.public_key():
@@ -73,15 +76,15 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
         raise ValueError("an intermediate without permitted zones or networks could issue nothing")
     name = name_below(root_cert, common_name)
     builder = (
-        _authority(public_key, name, root_cert.subject, not_before, not_after, path_length=path_length)
-        .add_extension(constraints(permitted_dns, permitted_ips), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
+        _authority(public_key, name, root_cert.subject, not_before, not_after, path_length)
+        .add_extension(constraints_to(permitted_dns, permitted_ips), critical=True)
+        .add_extension(CA_EXTENDED_KEY_USAGE, critical=False)
         .add_extension(key_identifier_of(root_cert), critical=False)
     )
     if issuer_url is not None:
         builder = builder.add_extension(access_to(issuer_url), critical=False)
+    if crl_url is not None:
+        builder = builder.add_extension(list_at(crl_url), critical=False)
     return builder.sign(root_key, hash_for(root_key))
 
 
@@ -109,10 +112,26 @@ def access_to(issuer_url: str | None, ocsp_url: str | None = None) -> x509.Autho
 def name_below(issuer: x509.Certificate, common_name: str) -> x509.Name:
     """Return the name of a CA below another: with the same organization."""
     organizations = issuer.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    return _name(common_name, [str(attribute.value) for attribute in organizations])
+    return name_of(common_name, [str(attribute.value) for attribute in organizations])
 
 
-def _name(common_name: str, organizations: Iterable[str]) -> x509.Name:
+def list_at(crl_url: str) -> x509.CRLDistributionPoints:
+    """Return the extension that says where the issuer's revocation list is. RFC 5280 §4.2.1.13."""
+    return x509.CRLDistributionPoints(
+        [x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)]
+    )
+
+
+def lists_of(certificate: x509.Certificate) -> Iterator[str]:
+    """Yield where a certificate says that a revocation list about it is."""
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.CRLDistributionPoints):
+            for point in extension.value:
+                yield from (str(name.value) for name in point.full_name or ())
+
+
+def name_of(common_name: str, organizations: Iterable[str]) -> x509.Name:
+    """Return a name of organizations and a common name, in this order."""
     return x509.Name(
         [
             *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization) for organization in organizations),
@@ -143,7 +162,7 @@ def _authority(
     )
 
 
-def constraints(zones: tuple[str, ...], networks: tuple[IPNetwork, ...]) -> x509.NameConstraints:
+def constraints_to(zones: tuple[str, ...], networks: tuple[IPNetwork, ...]) -> x509.NameConstraints:
     """Permit the zones and networks, and exclude the kinds of name of which nothing is permitted. RFC 5280 §4.2.1.10.
 
     A kind that is neither permitted nor excluded would be unconstrained. URIs are left so: verifiers disagree on them.

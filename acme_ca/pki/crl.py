@@ -66,6 +66,38 @@ def make(request: CrlRequest, issuer: x509.Certificate, key: SigningKey) -> byte
     return builder.sign(key, hash_for(key)).public_bytes(Encoding.DER)
 
 
+def to_pem(der: bytes) -> bytes:
+    """Return a CRL in PEM. RFC 7468 §6."""
+    return x509.load_der_x509_crl(der).public_bytes(Encoding.PEM)
+
+
+def read(data: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:
+    """Return a whole CRL in PEM or DER that `issuer` signed; raises ValueError for anything else."""
+    is_pem = data.lstrip().startswith(b"-----BEGIN")
+    try:
+        crl = x509.load_pem_x509_crl(data) if is_pem else x509.load_der_x509_crl(data)
+        is_signed = crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # what is no CA key raises
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"it is no revocation list in PEM or DER: {error}") from error
+    if crl.issuer != issuer.subject or not is_signed:
+        raise ValueError(f"{issuer.subject.rfc4514_string()} has not signed it")
+    if crl.next_update_utc is None:
+        raise ValueError("it has no nextUpdate (RFC 5280 §5.1.2.5)")
+    unknown = [extension.oid.dotted_string for extension in crl.extensions if extension.critical]
+    if unknown:
+        raise ValueError(f"it is about some certificates only, says its extension {', '.join(unknown)}")
+    number_of(crl)
+    return crl
+
+
+def number_of(crl: x509.CertificateRevocationList) -> int:
+    """Return the number of a CRL; raises ValueError when it has none. §5.2.3."""
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound as error:
+        raise ValueError("it has no CRL number (RFC 5280 §5.2.3)") from error
+
+
 def _extension(value: x509.ExtensionType, *, critical: bool = False) -> x509.Extension[x509.ExtensionType]:
     return x509.Extension(value.oid, critical, value)
 

@@ -12,10 +12,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID, ObjectIdentifier, SignatureAlgorithmOID
 
 from acme_ca import identifiers, public_keys
 from acme_ca.identifiers import Identifier
+from acme_ca.pki.ca import CA_EXTENDED_KEY_USAGE, CA_KEY_USAGE, IPNetwork, constraints_to
+from acme_ca.pki.signing import SigningKey, hash_for
 from acme_ca.problems import BadCsr, BadPublicKey, Problem
 from acme_ca.public_keys import PublicKey
 from acme_ca.vocabulary import KeyType
@@ -69,13 +72,22 @@ class AuthorityCsr:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ProvedKey:
+    """A key of an accepted kind whose holder signed the request; `subject` is what it calls itself (RFC 4514)."""
+
+    csr: x509.CertificateSigningRequest
+    public_key: PublicKey
+    key_type: KeyType
+    subject: str = ""
+
+
 def parse(der: bytes) -> Csr:
     """Read a request in DER and verify its signature; raises BadCsr, whatever the bytes are."""
-    with _as_bad_csr(der):
-        request = x509.load_der_x509_csr(der)
-        public_key, key_type = _key(request)
-        names, uris = _names(request)
-    return Csr(public_key, key_type, names, uris)
+    with _as_bad_csr("DER"):
+        request = _proved(der)
+        names, uris = _names(request.csr)
+    return Csr(request.public_key, request.key_type, names, uris)
 
 
 def parse_authority(der: bytes) -> AuthorityCsr:
@@ -83,12 +95,20 @@ def parse_authority(der: bytes) -> AuthorityCsr:
 
     Whatever else it asks for is not looked at: everything but the key comes from elsewhere.
     """
-    with _as_bad_csr(der):
-        request = x509.load_der_x509_csr(der)
-        public_key, key_type = _key(request)
-        subject = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        names = tuple(_authority_names(request.extensions))
-    return AuthorityCsr(public_key, key_type, tuple(str(name.value) for name in subject), names)
+    with _as_bad_csr("DER"):
+        request = _proved(der)
+        subject = request.csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        names = tuple(_authority_names(request.csr.extensions))
+    return AuthorityCsr(request.public_key, request.key_type, tuple(str(name.value) for name in subject), names)
+
+
+def proved_key(data: bytes) -> ProvedKey:
+    """Return the key of a request in PEM or DER that its own signature proves, and its subject; raises BadCsr."""
+    with _as_bad_csr("PEM or DER"):
+        is_pem = data.lstrip().startswith(b"-----BEGIN")
+        der = x509.load_pem_x509_csr(data).public_bytes(Encoding.DER) if is_pem else data
+        found = _proved(der)
+        return ProvedKey(found.csr, found.public_key, found.key_type, found.csr.subject.rfc4514_string())
 
 
 def _authority_names(extensions: x509.Extensions) -> Iterator[str]:
@@ -99,27 +119,43 @@ def _authority_names(extensions: x509.Extensions) -> Iterator[str]:
                 yield f"{kinds.get(type(name), type(name).__name__)}:{_shown(name.value)}"
 
 
-def _key(request: x509.CertificateSigningRequest) -> tuple[PublicKey, KeyType]:
-    """Return the request's key, which has to be a good one and to have signed it, and of what kind it is."""
-    public_key = request.public_key()
-    key_type = public_keys.check(public_key)
-    _check_signature(request)
-    return public_key, key_type  # type: ignore[return-value]  # check() refuses other kinds of key
-
-
 @contextmanager
-def _as_bad_csr(der: bytes) -> Iterator[None]:
-    """Raise BadCsr for whatever reading a request of these bytes raises."""
-    if len(der) > SIZE_LIMIT:
-        raise BadCsr(f"the CSR has {len(der)} bytes, at most {SIZE_LIMIT} are accepted")
+def _as_bad_csr(encoding: str) -> Iterator[None]:
+    """Raise BadCsr for whatever reading a request raises."""
     try:
         yield
     except DECODING_ERRORS as error:
-        raise BadCsr(f"the CSR is not a valid PKCS#10 request in DER: {_shown(error)}") from error
+        raise BadCsr(f"the CSR is not a valid PKCS#10 request in {encoding}: {_shown(error)}") from error
     except KeyError as error:  # how cryptography meets numbers that no RFC assigns, in a TLS feature for one
         raise BadCsr(f"an extension of the CSR has a value that is not known: {_shown(error)}") from error
+
+
+def make_for_authority(
+    key: SigningKey, name: x509.Name, zones: tuple[str, ...], networks: tuple[IPNetwork, ...]
+) -> x509.CertificateSigningRequest:
+    """Return a request for an intermediate that says all that is asked for; whoever signs may take the key alone."""
+    return (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(name)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(CA_KEY_USAGE, critical=True)
+        .add_extension(constraints_to(zones, networks), critical=True)
+        .add_extension(CA_EXTENDED_KEY_USAGE, critical=False)
+        .sign(key, hash_for(key))
+    )
+
+
+def _proved(der: bytes) -> ProvedKey:
+    if len(der) > SIZE_LIMIT:
+        raise BadCsr(f"the CSR has {len(der)} bytes, at most {SIZE_LIMIT} are accepted")
+    request = x509.load_der_x509_csr(der)
+    public_key = request.public_key()
+    try:
+        key_type = public_keys.check(public_key)
     except BadPublicKey as error:
         raise BadCsr(f"the CSR's key: {error.detail}") from error
+    _check_signature(request)
+    return ProvedKey(request, public_key, key_type)  # type: ignore[arg-type]  # check() refuses other kinds of key
 
 
 def check_names(csr: Csr, ordered: Iterable[Identifier], uris: Iterable[str] = ()) -> None:

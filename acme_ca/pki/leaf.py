@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from acme_ca.identifiers import Identifier
-from acme_ca.pki.ca import access_to, key_identifier_of
+from acme_ca.pki.ca import access_to, key_identifier_of, list_at
 from acme_ca.pki.profile import Profile
 from acme_ca.public_keys import PublicKey
 
@@ -69,7 +69,7 @@ def builder(
         return built.add_extension(NO_REVOCATION, critical=False)
     if crl_url is None:
         raise ValueError("the profile needs a CRL, and the issuer publishes none")
-    return built.add_extension(_crl_at(crl_url), critical=False)
+    return built.add_extension(list_at(crl_url), critical=False)
 
 
 def subject_of(request: LeafRequest) -> x509.Name:
@@ -110,8 +110,3 @@ def key_usage(request: LeafRequest) -> x509.KeyUsage:
 def extended_key_usage(request: LeafRequest) -> x509.ExtendedKeyUsage:
     """Return the profile's usages. §4.2.1.12."""
     return x509.ExtendedKeyUsage([USAGES[usage] for usage in request.profile.extended_key_usages])
-
-
-def _crl_at(url: str) -> x509.CRLDistributionPoints:
-    point = x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
-    return x509.CRLDistributionPoints([point])

@@ -8,9 +8,11 @@ from typing import TypeAlias
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from acme_ca.public_keys import PublicKey
 
 SigningKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
 """cryptography's own keys and subclasses of its interfaces, such as a key in an HSM."""
@@ -28,9 +30,14 @@ _BY_CURVE: dict[str, HashAlgorithm] = {
 
 def hash_for(key: SigningKey) -> HashAlgorithm | None:
     """Return the hash that `key` signs with: as strong as the curve, SHA-256 for RSA, None for Ed25519."""
-    if isinstance(key, EllipticCurvePrivateKey):
+    return hash_of(key.public_key())
+
+
+def hash_of(key: PublicKey) -> HashAlgorithm | None:
+    """Return the hash of what the private half of `key` signed."""
+    if isinstance(key, EllipticCurvePublicKey):
         return _BY_CURVE[key.curve.name]
-    return hashes.SHA256() if isinstance(key, RSAPrivateKey) else None
+    return hashes.SHA256() if isinstance(key, RSAPublicKey) else None
 
 
 def new_serial() -> int:

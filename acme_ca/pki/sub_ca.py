@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from acme_ca.pki.ca import CA_KEY_USAGE, IPNetwork, access_to, constraints, key_identifier_of, name_below
+from acme_ca.pki.ca import CA_KEY_USAGE, IPNetwork, access_to, constraints_to, key_identifier_of, name_below
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.leaf import USAGES
 from acme_ca.pki.profile import Usage
@@ -47,7 +47,7 @@ def builder(issuer: Issuer, request: SubCaRequest, public_key: PublicKey) -> x50
         .public_key(public_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=request.path_length), critical=True)
         .add_extension(CA_KEY_USAGE, critical=True)
-        .add_extension(constraints(request.permitted_dns, request.permitted_ips), critical=True)
+        .add_extension(constraints_to(request.permitted_dns, request.permitted_ips), critical=True)
         .add_extension(x509.ExtendedKeyUsage([USAGES[one] for one in request.extended_key_usages]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(key_identifier_of(above), critical=False)

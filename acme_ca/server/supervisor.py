@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from gunicorn.systemd import sd_notify
 from acme_ca import keys, logs, metrics
 from acme_ca.authority import Authority
 from acme_ca.config import Config, ConfigError, load
+from acme_ca.pki import crl
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.server.application import NOT_ASSEMBLED
 from acme_ca.server.children import Child, Role, start
@@ -131,6 +132,7 @@ class Supervisor:
         self._roles = roles
         self._signals = Signals()
         self._current: Generation | None = None
+        self._numbers: Mapping[str, int] = {}
         self._retiring: list[tuple[Generation, float]] = []
         self._next_renewal = 0.0
 
@@ -138,7 +140,7 @@ class Supervisor:
         """Serve; returns when all is drained. Raises StartError when it cannot even start."""
         _forget_the_dead(self._config.state / "metrics")
         try:
-            self._rehearse(self._config)
+            self._numbers = self._rehearse(self._config)
         except ServiceUnavailable as problem:
             log.warning("serve.starts_without", reason=str(problem))  # the children wait for it to come back
         try:
@@ -169,7 +171,8 @@ class Supervisor:
         try:
             config = load(self._config_path)
             _require_same_state(old.config, config)
-            self._rehearse(config)
+            numbers = self._rehearse(config)
+            _require_no_older_lists(self._numbers, numbers)
             new = self._raise(config)
         except (ConfigError, StartError, ServiceUnavailable) as error:
             metrics.CONFIG_LAST_RELOAD_SUCCESSFUL.set(0)
@@ -179,20 +182,23 @@ class Supervisor:
         self._retiring.append((old, time.monotonic() + GRACE + TICK))
         old.listening.close_what_is_not_in(new.listening)
         self._config = config
+        self._numbers = numbers
         self._current = new
         self._accepted()
         return new
 
-    def _rehearse(self, config: Config) -> None:
+    def _rehearse(self, config: Config) -> Mapping[str, int]:
         """Do once what every child will do, so that what is wrong shows before a child dies of it.
 
-        Raises StartError for what stays wrong, ServiceUnavailable for what may pass.
+        Returns the numbers of the roots' revocation lists. Raises StartError for what stays wrong, ServiceUnavailable
+        for what may pass.
         """
         try:
             if not {"acme", "admin"}.isdisjoint(self._roles):
                 listener.ensure(config)
             with closing(Authority(config)) as ca:
                 ca.policies.require_usable()  # children serve with what they can use of them: here it is said
+                return {name: crl.number_of(found) for name, found in ca.root_crls.items()}
         except ServiceUnavailable:
             raise
         except NOT_ASSEMBLED as error:
@@ -270,6 +276,13 @@ class Supervisor:
 def _require_same_state(old: Config, new: Config) -> None:
     if new.state != old.state:
         raise StartError(f"state = {str(new.state)!r} takes a restart: until then it is {str(old.state)!r}")
+
+
+def _require_no_older_lists(old: Mapping[str, int], new: Mapping[str, int]) -> None:
+    """Whoever has seen a list must never be shown an older one: something may be missing there. RFC 5280 §5.2.3."""
+    for name, number in new.items():
+        if number < old.get(name, number):
+            raise StartError(f"{name} has number {number}, and the one that is served {old[name]}: bring the newer one")
 
 
 def _forget_the_dead(folder: Path) -> None:

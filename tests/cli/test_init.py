@@ -80,6 +80,7 @@ def test_a_new_ca_is_made_whole(init: Init, folder: Path) -> None:
     document = made(init("--json"))
     names = ("service-1", "dev-1", "test-1", "prod-1", "admin")
     expected = ["acme-ca.toml", "keys/passphrase", "keys/root.key", "certificates/root.pem", "acme-ca.db"]
+    expected += ["certificates/root-1.crl"]
     expected += ["keys/audit.key", "certificates/audit.pub"]
     expected += [f"keys/{name}.key" for name in names] + [f"certificates/{name}.pem" for name in names]
     assert sorted(document["created"]) == sorted(str(folder / name) for name in expected)
@@ -223,7 +224,41 @@ def test_the_key_of_a_root_can_be_away_until_it_is_needed(init: Init, folder: Pa
     (folder / "certificates" / "prod-1.pem").unlink()
     result = init()
     assert result.exit_code == 1
-    assert "root.key is needed to sign a new intermediate" in result.stderr
+    assert "root.key is needed to sign what is missing" in result.stderr
+
+
+def test_a_list_of_the_root_that_was_not_made_yet_is_made(init: Init, folder: Path) -> None:
+    made(init("--json", "--environment", "prod"))
+    (folder / "certificates" / "root-1.crl").unlink()
+    document = made(init("--json"))
+    assert document["created"] == [str(folder / "certificates/root-1.crl")]
+    shown = openssl(
+        "crl", "-in", folder / "certificates/root-1.crl", "-noout", "-CAfile", folder / "certificates/root.pem"
+    )
+    assert "verify OK" in shown.stderr
+
+
+def test_with_an_offline_root_nothing_that_it_signs_is_made(init: Init, folder: Path) -> None:
+    document = made(init("--json", "--environment", "prod", "--offline-root"))
+    names = ["acme-ca.toml", "keys/passphrase", "keys/admin.key", "certificates/admin.pem", "keys/audit.key"]
+    names += ["certificates/audit.pub", "acme-ca.db"]
+    assert sorted(document["created"]) == sorted(str(folder / name) for name in names)
+    assert document["root"]["sha256"] is None
+    assert list(document["waiting"]) == ["service/service-1", "prod/prod-1"]
+    again = init("--offline-root")
+    assert "acme-ca issuer csr prod/prod-1 --config" in again.stdout
+    assert "Warning" not in again.stdout
+
+
+def test_an_intermediate_below_another_root_is_left_to_that_root(init: Init, folder: Path) -> None:
+    made(init("--json", "--environment", "prod"))
+    path = folder / "acme-ca.toml"
+    head, _, prod = path.read_text().partition("[environment.prod]")
+    prod = prod.replace("root.pem", "corp.pem").replace("root-1.crl", "root-corp.crl")
+    path.write_text(f"{head}[environment.prod]{prod}")
+    (folder / "certificates/prod-1.pem").unlink()
+    document = made(init("--json"))
+    assert (document["created"], list(document["waiting"])) == ([], ["prod/prod-1"])
 
 
 @pytest.mark.parametrize(

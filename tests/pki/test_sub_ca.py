@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID
 
 from acme_ca.pki import sub_ca_lint
-from acme_ca.pki.ca import constraints, make_intermediate, make_root
+from acme_ca.pki.ca import constraints_to, make_intermediate, make_root
 from acme_ca.pki.issuer import IssuanceError, Issuer
 from acme_ca.pki.leaf import NO_REVOCATION
 from acme_ca.pki.lint import LintError
@@ -149,8 +149,8 @@ ONE = x509.DNSName("a.mesh.corp.example")
         (instead(x509.BasicConstraints(ca=True, path_length=0), critical=False), "critical extensions"),
         (instead(usage(digital_signature=True), critical=True), "key usage"),
         (instead(usage(crl_sign=False), critical=True), "key usage"),
-        (instead(constraints(("mesh.corp.example",), ()), critical=False), "critical extensions"),
-        (instead(constraints(("corp.example",), ()), critical=True), "permitted names"),
+        (instead(constraints_to(("mesh.corp.example",), ()), critical=False), "critical extensions"),
+        (instead(constraints_to(("corp.example",), ()), critical=True), "permitted names"),
         (instead(x509.NameConstraints([x509.DNSName("mesh.corp.example")], None), critical=True), "excluded names"),
         (instead(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), critical=False), "usages"),
         (instead(x509.SubjectAlternativeName([ONE]), critical=False), "extensions"),

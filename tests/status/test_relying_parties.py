@@ -17,6 +17,7 @@ from tests.support import ari
 from tests.support.acme_client import AcmeClient, body_of, certificates, make_csr
 from tests.support.issue import authorize
 from tests.support.jws import b64
+from tests.support.root_crls import replace_list
 from tests.support.server import Server, eventually, free_ports, prepare, serving
 from tests.support.tools import require_tool
 from tests.support.web import WebServer, serve
@@ -129,6 +130,29 @@ def test_openssl_verifies_with_the_list_that_a_certificate_names(
     text = run(openssl, "crl", "-in", pem, "-noout", "-text").stdout
     assert "Key Compromise" in text
     assert ("X509v3 Issuing Distribution Point: critical" in text) == (shards > 1)
+
+
+@pytest.mark.parametrize("shards", [1], indirect=True)
+def test_openssl_verifies_every_certificate_up_to_the_root(server: Server, site: Site, tmp_path: Path) -> None:
+    """With the lists that the leaf and the intermediate name."""
+    intermediate = x509.load_pem_x509_certificate(site.issuer.read_bytes())
+    (point,) = intermediate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    lists = [tmp_path / "leaf.crl", tmp_path / "root.crl"]
+    for url, path in zip((url_of(site), (point.full_name or [])[0].value), lists, strict=True):
+        eventually(lambda url=url, path=path: fetch(server, url, path), "a list")  # type: ignore[misc]
+        pem = run(require_tool("openssl"), "crl", "-inform", "DER", "-in", path).stdout
+        path.write_text(pem)
+
+    def verify() -> str:
+        crls = [word for path in lists for word in ("-CRLfile", path)]
+        trust = ("-CAfile", site.root, "-untrusted", site.issuer, "-crl_check_all", "-x509_strict")
+        found = run(require_tool("openssl"), "verify", *trust, *crls, site.certificate)
+        return found.stdout + found.stderr
+
+    assert f"{site.certificate}: OK" in verify()
+    replace_list(tmp_path, revoked=[intermediate.serial_number])
+    lists[1] = tmp_path / "certificates" / "root-1.crl"
+    assert "error 23 at 1 depth lookup: certificate revoked" in verify()
 
 
 def ask_openssl(site: Site, *options: str) -> str:

@@ -1,52 +1,43 @@
-"""The key ceremony: what the configuration names and is not there yet is made; what is there is never touched.
+"""What the configuration names and is not there yet is made; what is there is never touched.
 
-The root's key is in no configuration: it signs intermediates here and nothing else ever, and may be kept offline.
+The root's key is in no configuration: it signs intermediates and its revocation list here, and may be kept offline.
+Or it never was here: then a ceremony elsewhere makes what it signs (`plan`).
 """
 
 from __future__ import annotations
 
-import ipaddress
-import os
-import secrets
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from acme_ca import clock
+from acme_ca.ceremony.errors import CeremonyError
+from acme_ca.ceremony.files import private_folder, write_new
+from acme_ca.ceremony.new_keys import make_key
+from acme_ca.ceremony.plan import BACKDATE
+from acme_ca.ceremony.wanted import Wanted, common_name, wanted
 from acme_ca.config import AdminIssuer, Config, Issuer
-from acme_ca.config.fields import is_address
 from acme_ca.keys import AnyKey, PrivateKey, SoftwareKey
-from acme_ca.pki import ca
+from acme_ca.pki import ca, crl
 from acme_ca.secret import Secret
 from acme_ca.vocabulary import KeyType
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # A root stands in trust stores, images and devices that nobody visits for this one purpose, so that it has to outlive
 # the hardware around it. An intermediate is sent along with every certificate: to replace one costs the clients
 # nothing, so that it lives only long enough for the root's key to stay locked away between two ceremonies.
 ROOT_LIFETIME = timedelta(days=20 * 365)
 INTERMEDIATE_LIFETIME = timedelta(days=5 * 365)
-BACKDATE = timedelta(hours=1)  # clients whose clock is behind accept the new certificates too
+ROOT_CRL_LIFETIME = timedelta(days=365)  # once a year somebody gets the root's key out
 
 ROOT_KEY: KeyType = "ec-p384"
 ISSUER_KEY: KeyType = "ec-p256"
 AUDIT_KEY: KeyType = "ec-p256"
 ORGANIZATION = "acme-ca"
 OTHERS = stat.S_IRWXO | stat.S_IWGRP  # what a database must not let them do
-LONGEST_NAME = 64  # characters of a common name, RFC 5280 appendix A.1 (ub-common-name)
-
-LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"), ipaddress.ip_network("::1/128"))
-
-
-class CeremonyError(Exception):
-    """Something has to be there first, or must not be there. The message says what to do."""
 
 
 @dataclass(slots=True)
@@ -55,47 +46,57 @@ class Report:
 
     created: list[Path | AnyKey] = field(default_factory=list)
     kept: list[Path | AnyKey] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An intermediate that the configuration asks for, the names it may sign for, and how many CAs may be below it."""
-
-    issuer: Issuer
-    dns: tuple[str, ...]
-    ips: tuple[IpNetwork, ...]
-    path_length: int = 0
+    waiting: list[Wanted] = field(default_factory=list)
+    """Issuers whose certificates a root signs that is not here."""
 
 
 class Ceremony:
     """Makes keys and certificates for one configuration, under the root whose key is in `folder`/keys."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    def __init__(self, config: Config, folder: Path, *, offline_root: bool = False) -> None:
         self._config = config
-        self._host = urlsplit(config.external_url).hostname or ""
+        self._offline_root = offline_root
         self._root_path = config.service.issuer.root
         self._root_key = SoftwareKey(
             path=folder / "keys" / "root.key", passphrase=Secret("file", str(folder / "keys" / "passphrase"))
         )
         self.report = Report()
 
-    def perform(self) -> x509.Certificate:
-        """Make everything that is missing; returns the root. Raises CeremonyError, KeyUnavailableError, OSError."""
-        wanted = list(self._intermediates())
+    def perform(self) -> x509.Certificate | None:
+        """Make everything that is missing; returns the root. Raises CeremonyError, KeyUnavailableError, OSError.
+
+        With an offline root, that and what it signs is left out; there may be no root yet.
+        """
+        root = None
+        if not self._offline_root:
+            root = self._below_the_root(list(wanted(self._config)))
+        else:
+            self.report.waiting += [one for one in wanted(self._config) if not one.issuer.certificate.exists()]
+            if self._root_path.exists():
+                root = x509.load_pem_x509_certificate(self._root_path.read_bytes())
+        if self._config.listener.admin is not None:
+            self._admin_issuer(self._config.listener.admin.issuer)
+        self._audit_key()
+        return root
+
+    def _below_the_root(self, issuers: list[Wanted]) -> x509.Certificate:
         root_key = None
         if not self._root_path.exists():
             if not self._root_key.path.exists():
-                self._refuse_orphans(wanted)
+                self._refuse_orphans(issuers)
             root_key = self._key(self._root_key, ROOT_KEY)
             self._write(self._root_path, self._make_root(root_key))
         else:
             self.report.kept.append(self._root_path)
         root = x509.load_pem_x509_certificate(self._root_path.read_bytes())
-        for one in wanted:
-            root_key = self._intermediate(one, root, root_key)
-        if self._config.listener.admin is not None:
-            self._admin_issuer(self._config.listener.admin.issuer)
-        self._audit_key()
+        for one in issuers:
+            if one.issuer.root == self._root_path:
+                root_key = self._intermediate(one, root, root_key)
+            elif not one.issuer.certificate.exists():
+                self.report.waiting.append(one)
+        for path in dict.fromkeys(one.issuer.root_crl for one in issuers if one.issuer.root == self._root_path):
+            if path is not None:
+                root_key = self._root_crl(path, root, root_key)
         return root
 
     def prepare_storage(self) -> None:
@@ -111,34 +112,17 @@ class Ceremony:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._write_new(path, b"", 0o600)
 
-    def _intermediates(self) -> Iterator[Wanted]:
-        """Yield what the configuration asks for: constraints follow the zones and the policy's networks."""
-        yield Wanted(self._config.service.issuer, *self._own_names())
-        for environment in self._config.environment.values():
-            networks = tuple(network for rule in environment.policy if not rule.deny for network in rule.ip)
-            for issuer in environment.issuer:
-                yield Wanted(issuer, environment.zones, networks)
-            if (sub_ca := environment.sub_ca) is not None:
-                networks = tuple(dict.fromkeys(network for rule in sub_ca.rule for network in rule.ip))
-                yield Wanted(sub_ca, environment.zones, networks, sub_ca.path_length)
-
-    def _own_names(self) -> tuple[tuple[str, ...], tuple[IpNetwork, ...]]:
-        if is_address(self._host):
-            return (), (ipaddress.ip_network(self._host),)
-        is_here = self._host == "localhost" or self._host.endswith(".localhost")
-        return (self._host,), LOOPBACK if is_here else ()
-
-    def _refuse_orphans(self, wanted: list[Wanted]) -> None:
-        for one in wanted:
+    def _refuse_orphans(self, issuers: list[Wanted]) -> None:
+        for one in issuers:
             if one.issuer.certificate.exists():
                 raise CeremonyError(
                     f"{one.issuer.certificate} exists, but neither its root {self._root_path} nor the root's key: "
-                    "restore them, or start in an empty folder"
+                    "restore them, or start in an empty folder; --offline-root if the root was never here"
                 )
 
-    def _intermediate(self, wanted: Wanted, root: x509.Certificate, root_key: PrivateKey | None) -> PrivateKey | None:
+    def _intermediate(self, one: Wanted, root: x509.Certificate, root_key: PrivateKey | None) -> PrivateKey | None:
         """Make an intermediate unless it is there; returns the root's key if it had to be opened."""
-        issuer = wanted.issuer
+        issuer = one.issuer
         if issuer.certificate.exists():
             self._keep(issuer, "restore the key, or move the certificate away and give the issuer a new name")
             return root_key
@@ -149,15 +133,29 @@ class Ceremony:
             root,
             root_key,
             key.public_key(),
-            common_name=self._common_name(issuer.name),
-            permitted_dns=wanted.dns,
-            permitted_ips=wanted.ips,
+            common_name=one.common_name,
+            permitted_dns=one.dns,
+            permitted_ips=one.ips,
             not_before=now - BACKDATE,
             not_after=min(now + INTERMEDIATE_LIFETIME, root.not_valid_after_utc),
-            issuer_url=None,
-            path_length=wanted.path_length,
+            path_length=one.path_length,
+            crl_url=self._config.root_crl_url(issuer),
         )
         self._write(issuer.certificate, certificate)
+        return root_key
+
+    def _root_crl(self, path: Path, root: x509.Certificate, root_key: PrivateKey | None) -> PrivateKey | None:
+        """Make the root's first revocation list, which revokes nothing, unless there is one; as `_intermediate`."""
+        if path.exists():
+            self.report.kept.append(path)
+            return root_key
+        root_key = root_key or self._key(self._root_key, None)
+        now = clock.now()
+        ends = min(now + ROOT_CRL_LIFETIME, root.not_valid_after_utc)
+        # The time is a number that grows by itself: later lists need not know of this one.
+        request = crl.CrlRequest(int(now.timestamp()), now - BACKDATE, ends, ())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write_new(path, crl.to_pem(crl.make(request, root, root_key)), 0o644)
         return root_key
 
     def _admin_issuer(self, issuer: AdminIssuer) -> None:
@@ -176,7 +174,7 @@ class Ceremony:
         now = clock.now()
         return ca.make_root(
             key,
-            common_name=self._common_name(role),
+            common_name=common_name(self._config, role),
             organization=ORGANIZATION,
             not_before=now - BACKDATE,
             not_after=now + ROOT_LIFETIME,
@@ -194,31 +192,19 @@ class Ceremony:
             pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             self._write_new(path, pem, 0o644)
 
-    def _common_name(self, role: str) -> str:
-        """Name the CA by its host, so that one sees in a trust store whose root it is."""
-        return f"{self._host[: LONGEST_NAME - len(role) - 1]} {role}"
-
     def _key(self, backend: AnyKey, kind: KeyType | None) -> PrivateKey:
         """Open a key; make one of `kind` if there is none."""
         if backend.exists():
             self.report.kept.append(backend.file or backend)
             return backend.open()
         if kind is None:
-            raise CeremonyError(f"{backend} is needed to sign a new intermediate: bring it back for this one command")
-        if isinstance(backend, SoftwareKey):
-            self._passphrase(backend.passphrase)
-            private_folder(backend.path.parent)
-        key = backend.create(kind)
-        self.report.created.append(backend.file or backend)
+            raise CeremonyError(
+                f"{backend} is needed to sign what is missing: bring it back for this one command; "
+                "if the root was never here, use --offline-root"
+            )
+        key, made = make_key(backend, kind)
+        self.report.created += made
         return key
-
-    def _passphrase(self, secret: Secret) -> None:
-        """Make up a passphrase where the reference is to a file that does not exist."""
-        path = Path(secret.name)
-        if secret.source != "file" or path.exists():
-            return
-        private_folder(path.parent)
-        self._write_new(path, secrets.token_urlsafe(32).encode() + b"\n", 0o600)
 
     def _write(self, path: Path, certificate: x509.Certificate) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -229,22 +215,8 @@ class Ceremony:
         self.report.created.append(path)
 
 
-def write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that must not exist yet, and let it reach the disk; raises FileExistsError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
 def _close_to_others(path: Path) -> None:
     """Take from others what they may not have: something else may have made the file."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & OTHERS:
         path.chmod(mode & ~OTHERS)
-
-
-def private_folder(path: Path) -> None:
-    """Make a folder that nobody else can look into, unless it is there."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -180,7 +180,7 @@ def test_an_issuer_that_ends_before_its_sub_cas_is_found(made: Path) -> None:
     ends = certificate_of(made.parent / "certificates/test-mesh-1.pem").not_valid_after_utc
     early, late = (list(keeping.issuers(_host(made, ends - timedelta(days=days)))) for days in (101, 99))
     assert [one.code for one in early if "sub_ca" in one.place] == []
-    assert [(one.code, one.place) for one in late if "sub_ca" in one.place] == [("ISS003", "environment.test.sub_ca")]
+    assert [(one.code, one.place) for one in late if "sub_ca" in one.place] == [("ISS006", "environment.test.sub_ca")]
 
 
 def _host(path: Path, now: datetime) -> Host:
