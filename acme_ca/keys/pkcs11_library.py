@@ -28,6 +28,7 @@ from acme_ca.keys.pkcs11_uri import Pkcs11Uri
 from acme_ca.secret import Secret, SecretUnavailableError
 
 LAST_TRY = TokenFlag.USER_PIN_FINAL_TRY
+ALREADY = "already initialized"  # of CKR_CRYPTOKI_ALREADY_INITIALIZED, which has no class of its own
 PATIENCE = 10.0  # seconds to wait for the other threads' turns: a library that hangs cannot be interrupted
 Result = TypeVar("Result")
 Place = tuple[int, str]  # a slot, and the serial number of the token in it
@@ -201,7 +202,11 @@ class Library:
         if self._loaded is None:
             self._loaded = self._first_load()
         if not self._loaded.initialized:
-            self._loaded.initialize()
+            try:
+                self._loaded.initialize()
+            except PKCS11Error as error:
+                if ALREADY not in str(error):  # if somebody else of this process did, it is as good
+                    raise
         return self._loaded
 
     def _first_load(self) -> Lib:
@@ -210,7 +215,7 @@ class Library:
         except PKCS11Error as error:
             if "OS exception" in str(error):  # of dlopen; all such errors are of one class
                 raise KeyUnavailableError(f"PKCS#11 library {self._path} cannot be loaded: {error}") from error
-            if self._parents is None or "already initialized" not in str(error):
+            if self._parents is None or ALREADY not in str(error):
                 raise
         # This library did not notice the fork: it takes its copy of the parent's state for its own, which has to end.
         self._parents.finalize()

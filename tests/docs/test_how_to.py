@@ -35,6 +35,7 @@ TRUST_DOMAIN = 'trust_domain = "prod.corp.example"'
 NEEDED_FILE = re.compile(r'file = "([^"]+)"')
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 URL = "https://ca.corp.example:8443"
+OF_ISSUERS = ("meshes", "hsm", "hsm-issuer")  # pages and settings that are not about workloads
 
 
 def of_kind(suffix: str) -> list[Path]:
@@ -66,7 +67,7 @@ def test_every_block_is_the_file_that_it_names(page: Path) -> None:
     assert len(blocks) * 2 == len(re.findall(r"^```", text, re.MULTILINE)), "a block names no file"
     for name, block in blocks:
         assert block == (FOLDER / "files" / name).read_text(), name
-    if any(name.endswith(".toml") for name, _ in blocks) and page.stem != "meshes":  # which has no workloads
+    if any(name.endswith(".toml") for name, _ in blocks) and page.stem not in OF_ISSUERS:
         assert f"`{TRUST_DOMAIN}`" in text.replace("\n", " ")
 
 
@@ -90,7 +91,7 @@ def test_shell_parses(file: Path) -> None:
     assert subprocess.run(["bash", "-n", str(file)], check=False, capture_output=True).stderr == b""
 
 
-@named([file for file in of_kind(".toml") if file.stem != "meshes"])
+@named([file for file in of_kind(".toml") if file.stem not in OF_ISSUERS])
 def test_settings_load_and_no_rule_is_in_vain(file: Path, tmp_path: Path) -> None:
     path = configured(tmp_path, file.read_text())
     config = load(path)
