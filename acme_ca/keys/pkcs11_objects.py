@@ -73,17 +73,17 @@ def public_key(session: pkcs11.Session, key: PrivateObject, uri: Pkcs11Uri) -> P
         modulus, exponent = key[Attribute.MODULUS], key[Attribute.PUBLIC_EXPONENT]
         return rsa.RSAPublicNumbers(int.from_bytes(exponent), int.from_bytes(modulus)).public_key()
     template = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: key[Attribute.ID]}
-    public = next(iter(session.get_objects(template)), None)
-    if public is None:
+    found = list(session.get_objects(template))
+    if not found:
         raise KeyUnavailableError(f"{uri}: the token has no public key of the same CKA_ID; put it there")
     try:
         if key.key_type == Kind.EC_EDWARDS:
-            point = public[Attribute.EC_POINT]
+            point = found[0][Attribute.EC_POINT]
             return ed25519.Ed25519PublicKey.from_public_bytes(bytes(OctetString.load(point)))
-        found = load_der_public_key(encode_ec_public_key(public))  # type: ignore[arg-type]  # the library's stub says Object
+        known = load_der_public_key(encode_ec_public_key(found[0]))  # type: ignore[arg-type]  # the library's stub says Object
     except ValueError as error:
         raise KeyUnavailableError(f"{uri}: its public key cannot be read: {error}") from error
-    return found  # type: ignore[return-value]  # the caller checks which kind it is
+    return known  # type: ignore[return-value]  # the caller checks which kind it is
 
 
 def generate(session: pkcs11.Session, uri: Pkcs11Uri, kind: KeyType) -> None:
