@@ -160,13 +160,13 @@ def _write_config(path: Path, text: str) -> None:
 def _perform(config: Config, folder: Path) -> tuple[Report, x509.Certificate]:
     """Make what is missing, or end with exit code 1."""
     from acme_ca.cli.ceremony import Ceremony, CeremonyError
-    from acme_ca.keys import KeyUnavailableError
+    from acme_ca.keys import KeyAway, KeyUnavailableError
 
     ceremony = Ceremony(config, folder.absolute())
     try:
         root = ceremony.perform()
         ceremony.prepare_storage()
-    except (CeremonyError, KeyUnavailableError, ValueError) as error:
+    except (CeremonyError, KeyUnavailableError, KeyAway, ValueError) as error:
         refuse(str(error))
     except OSError as error:
         refuse(f"{error.filename}: {error.strerror}")

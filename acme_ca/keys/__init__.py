@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
+
+from acme_ca.keys.aws_kms import AwsKmsKey
+from acme_ca.keys.azure_key_vault import AzureKeyVaultKey
 from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey
+from acme_ca.keys.google_kms import GoogleKmsKey
 from acme_ca.keys.software import SoftwareKey
+from acme_ca.keys.transit import TransitKey
 
-AnyKey = SoftwareKey  # the union of all backends, discriminated by `type`, from the second one on
+AnyKey: TypeAlias = Annotated[
+    SoftwareKey | AwsKmsKey | AzureKeyVaultKey | GoogleKmsKey | TransitKey, Field(discriminator="type")
+]
 
-__all__ = ["AnyKey", "KeyAway", "KeyBackend", "KeyUnavailableError", "PrivateKey", "SoftwareKey"]
+__all__ = [
+    "AnyKey",
+    "AwsKmsKey",
+    "AzureKeyVaultKey",
+    "GoogleKmsKey",
+    "KeyAway",
+    "KeyBackend",
+    "KeyUnavailableError",
+    "PrivateKey",
+    "SoftwareKey",
+    "TransitKey",
+]

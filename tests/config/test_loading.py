@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from acme_ca.config import Config, ConfigError, json_schema, load, loads
+from acme_ca.keys import SoftwareKey
 
 GOOD = """\
 external_url = "https://CA.corp.example:8443/"
@@ -24,9 +25,10 @@ zones = ["Prod.Corp.Example"]
 name = "prod-1"
 certificate = "certificates/prod.pem"
 root = "certificates/root.pem"
-key = { path = "keys/prod.key", passphrase = "env:PASSPHRASE" }
+key = { type = "software", path = "keys/prod.key", passphrase = "env:PASSPHRASE" }
 """
 FILE = Path("/etc/acme-ca/acme-ca.toml")
+SOFTWARE = '{ type = "software", path = "keys/service.key", passphrase = "file:keys/passphrase" }'
 
 
 def good(extra: str = "") -> Config:
@@ -68,8 +70,10 @@ def test_paths_start_at_the_folder_of_the_file() -> None:
     (issuer,) = config.environment["prod"].issuer
     assert config.state == folder / "state"
     assert config.database.url == f"sqlite:///{folder}/acme-ca.db"
-    assert (issuer.certificate, issuer.key.path) == (folder / "certificates/prod.pem", folder / "keys/prod.key")
-    assert str(config.service.issuer.key.passphrase) == f"file:{folder}/keys/passphrase"
+    assert (issuer.certificate, issuer.key.file) == (folder / "certificates/prod.pem", folder / "keys/prod.key")
+    key = config.service.issuer.key
+    assert isinstance(key, SoftwareKey)
+    assert str(key.passphrase) == f"file:{folder}/keys/passphrase"
 
 
 def test_absolute_paths_stay() -> None:
@@ -138,7 +142,35 @@ revocation = "none"
             'name = "prod-1"',
             "12: environment.prod.issuer[0].name: 'prod-1' is the name of another",
         ),
-        ('type = "software"', 'type = "hardware"', "8: service.issuer.key.type: should be 'software', not 'hardware'"),
+        ('type = "software"', 'type = "hardware"', "8: service.issuer.key.type: there is no kind 'hardware'; expected"),
+        (
+            'type = "software"',
+            'type = "aws_kms"',
+            "8: service.issuer.key.type: there is no kind 'aws_kms'; did you mean 'aws-kms'?",
+        ),
+        ('type = "software", ', "", "8: service.issuer.key.type: is missing"),
+        (SOFTWARE, '{ type = "aws-kms", key = "alias/a" }', "8: service.issuer.key.region: is missing"),
+        (
+            SOFTWARE,
+            '{ type = "aws-kms", key = "a", region = "eu-west-1" }',
+            "8: service.issuer.key.key: expected alias/",
+        ),
+        (
+            SOFTWARE,
+            '{ type = "azure-key-vault", valt = "https://a.vault.azure.net", name = "a" }',
+            "8: service.issuer.key.valt: there is no such setting; did you mean 'vault'?",
+        ),
+        (SOFTWARE, '{ type = "google-kms", key = "a" }', "8: service.issuer.key.key: should match pattern"),
+        (
+            SOFTWARE,
+            '{ type = "transit", address = "http://vault.example", name = "a" }',
+            "8: service.issuer.key.address: http would show",
+        ),
+        (
+            SOFTWARE,
+            '{ type = "transit", address = "https://vault.example", name = "a", token = "hvs.hunter2" }',
+            "8: service.issuer.key.token: a secret is written as env:NAME",
+        ),
         ("file:keys/passphrase", "hunter2", "8: service.issuer.key.passphrase: a secret is written as env:NAME"),
         ("[environment.prod]", "[environment.Prod]", "9: environment.Prod: "),
         ('zones = ["Prod', 'zones = ["ok.example", "*.Prod', "10: environment.prod.zones[1]: "),
@@ -237,8 +269,8 @@ def test_a_mistake_in_an_environment_is_named_with_its_line(setting: str, expect
         ("[worker]\nvalidation = 3", "17: worker.validation: there is no such setting; did you mean 'validations'?"),
         ("[state]\n", "16: state: "),
         (
-            "[[environment.prod.issuer]]\nname = 'b'\nkey.typo = 1",
-            "18: environment.prod.issuer[1].key.typo: there is no",
+            "[[environment.prod.issuer]]\nname = 'b'\nkey.type = 'software'\nkey.typo = 1",
+            "19: environment.prod.issuer[1].key.typo: there is no",
         ),
         ("[profile.web]\nlifetime = 'x'\n", "17: profile.web.lifetime: "),
     ],

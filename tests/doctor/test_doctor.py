@@ -23,6 +23,7 @@ from acme_ca.challenges.network import Network
 from acme_ca.cli import cli
 from acme_ca.config import Config, load
 from acme_ca.doctor import CHECKS, CODES, Check, Finding, Host, examine, keeping, network, serving
+from acme_ca.keys import AnyKey
 from acme_ca.pki.profile import BUILTIN
 from acme_ca.secret import Secret
 from acme_ca.sinks.webhook import Webhook
@@ -65,6 +66,11 @@ def kept(server: Server) -> dict[Path, bytes]:
     folders = (server.folder, server.folder / "keys", server.folder / "certificates")
     files = [path for folder in folders for path in folder.iterdir() if path.suffix in {".toml", ".pem", ".key", ".db"}]
     return {path: path.read_bytes() for path in files}
+
+
+def key_file(key: AnyKey) -> Path:
+    assert key.file is not None
+    return key.file
 
 
 def host(config: Config, **changes: Any) -> Host:  # noqa: ANN401 - fields of any kind
@@ -212,7 +218,7 @@ def test_keys_have_to_fit_and_issuers_to_live(config: Config) -> None:
     ends = x509.load_pem_x509_certificate(issuer.certificate.read_bytes()).not_valid_after_utc
     assert codes(keeping.issuers(host(config, now=ends - timedelta(days=20)))) == {"ISS002"}
     assert codes(keeping.issuers(host(config, now=ends))) == {"ISS001", "ISS002"}
-    issuer.key.path.write_bytes(config.service.issuer.key.path.read_bytes())
+    key_file(issuer.key).write_bytes(key_file(config.service.issuer.key).read_bytes())
     assert codes(keeping.issuers(host(config))) == {"KEY001"}
 
 
@@ -226,7 +232,7 @@ def test_keys_of_the_audit_trail_and_of_operators_have_to_fit(config: Config) ->
     (found,) = keeping.issuers(host(config))
     assert (found.code, found.place) == ("KEY001", "audit.key")
     public.write_bytes(kept)
-    config.listener.admin.issuer.key.path.write_bytes(config.audit.key.path.read_bytes())
+    key_file(config.listener.admin.issuer.key).write_bytes(key_file(config.audit.key).read_bytes())
     (found,) = keeping.issuers(host(config))
     assert (found.code, found.place) == ("KEY001", "listener.admin.issuer")
 
@@ -240,9 +246,9 @@ def test_secrets_of_sinks_and_the_database_are_nobody_elses(config: Config, tmp_
     path = Path(config.database.url.partition("///")[2])
     path.chmod(0o644)
     assert config.audit.key is not None
-    config.audit.key.path.chmod(0o644)
+    key_file(config.audit.key).chmod(0o644)
     found = {finding.place for finding in keeping.modes(host(config)) if finding.code == "KEY002"}
-    assert found == {str(token), str(path), str(config.audit.key.path)}
+    assert found == {str(token), str(path), str(key_file(config.audit.key))}
 
 
 def test_a_database_that_is_not_there_is_not_made(config: Config) -> None:
@@ -264,7 +270,7 @@ def test_policy_stays_within_the_constraints_of_issuers(config: Config) -> None:
 
 def test_keys_and_secrets_are_nobody_elses(config: Config) -> None:
     assert codes(keeping.modes(host(config))) == set()
-    key = config.environment["prod"].issuer[0].key.path
+    key = key_file(config.environment["prod"].issuer[0].key)
     key.chmod(0o604)
     assert [(found.code, found.place) for found in keeping.modes(host(config))] == [("KEY002", str(key))]
     key.chmod(0o600)
