@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from acme_ca.cli.options import counted, refuse
 from acme_ca.config import Config
 from acme_ca.db import Database
-from acme_ca.keys import KeyUnavailableError
+from acme_ca.keys import KeyAway, KeyUnavailableError
 from acme_ca.models.audit_chain import AUDIT_SEALS, Checkpoint, chain_end
 from acme_ca.services import audit_checkpoints, audit_events, audit_verify
 from acme_ca.sinks import SealedEvent
@@ -109,7 +109,7 @@ def _configured_keys(config: Config) -> list[ec.EllipticCurvePublicKey]:
         return [*keys, _public_key(config.audit_public_key)]
     try:
         key = backend.open().public_key()
-    except KeyUnavailableError as error:
+    except (KeyUnavailableError, KeyAway) as error:
         refuse(str(error))
     return [*keys, *([key] if isinstance(key, ec.EllipticCurvePublicKey) else [])]
 

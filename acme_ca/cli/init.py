@@ -196,13 +196,13 @@ def _perform(config: Config, folder: Path, *, offline_root: bool) -> tuple[Repor
     """Make what is missing, or end with exit code 1."""
     from acme_ca.ceremony.configured import Ceremony
     from acme_ca.ceremony.errors import CeremonyError
-    from acme_ca.keys import KeyUnavailableError
+    from acme_ca.keys import KeyAway, KeyUnavailableError
 
     ceremony = Ceremony(config, folder.absolute(), offline_root=offline_root)
     try:
         root = ceremony.perform()
         ceremony.prepare_storage()
-    except (CeremonyError, KeyUnavailableError, ValueError) as error:
+    except (CeremonyError, KeyUnavailableError, KeyAway, ValueError) as error:
         refuse(str(error))
     except OSError as error:
         refuse(f"{error.filename}: {error.strerror}")

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import structlog
 
-from acme_ca import metrics
 from acme_ca.keys.base import KeyAway, KeyUnavailableError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, doubling
@@ -65,11 +64,16 @@ class Breaker:
             self._until = monotonic() + self._pause
             self._reason = reason
             log.warning("key.away", key=self._where, reason=reason, again_in=self._pause)
-        metrics.child(metrics.KEY_UP, self._where).set(0)
+        self._tell(0)
 
     def _succeeded(self) -> None:
         if self._failures:
             with self._lock:
                 self._failures, self._until = 0, 0.0
             log.info("key.back", key=self._where)
-        metrics.child(metrics.KEY_UP, self._where).set(1)
+        self._tell(1)
+
+    def _tell(self, value: int) -> None:
+        from acme_ca import metrics  # which has to know first whether there are several processes
+
+        metrics.child(metrics.KEY_UP, self._where).set(value)

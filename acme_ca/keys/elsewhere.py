@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, AsymmetricPadding, PKCS1v15
 from cryptography.utils import Buffer
 
-from acme_ca import baton, metrics
+from acme_ca import baton
 from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
 from acme_ca.keys.breaker import Breaker
 from acme_ca.keys.keeper import KEEPER
@@ -82,11 +82,6 @@ def opened(store: Store, keep_alive: float = 0) -> PrivateKey:
     return key
 
 
-def let_go() -> None:
-    """Keep no key alive in this process any more."""
-    KEEPER.let_go()
-
-
 class WrongSignature(KeyAway):
     """A signature that the public key does not verify."""
 
@@ -107,6 +102,8 @@ class _Key(ABC, Generic[Public]):
         return self._public
 
     def _sign(self, scheme: Scheme, message: bytes, verify: Callable[[bytes], None]) -> bytes:
+        from acme_ca import metrics  # which has to know first whether there are several processes
+
         started, outcome = perf_counter(), "error"
         try:
             with baton.aside():

@@ -58,3 +58,8 @@ class Keeper:
 
 KEEPER = Keeper()
 atexit.register(KEEPER.let_go)
+
+
+def let_go() -> None:
+    """Keep no key alive in this process any more."""
+    KEEPER.let_go()

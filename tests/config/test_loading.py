@@ -27,9 +27,10 @@ zones = ["Prod.Corp.Example"]
 name = "prod-1"
 certificate = "certificates/prod.pem"
 root = "certificates/root.pem"
-key = { path = "keys/prod.key", passphrase = "env:PASSPHRASE" }
+key = { type = "software", path = "keys/prod.key", passphrase = "env:PASSPHRASE" }
 """
 FILE = Path("/etc/acme-ca/acme-ca.toml")
+SOFTWARE = '{ type = "software", path = "keys/service.key", passphrase = "file:keys/passphrase" }'
 
 
 def good(extra: str = "") -> Config:
@@ -143,7 +144,34 @@ revocation = "none"
             'name = "prod-1"',
             "12: environment.prod.issuer[0].name: 'prod-1' is the name of another",
         ),
-        ('type = "software"', 'type = "hardware"', "8: service.issuer.key.type: there is no kind 'hardware'"),
+        ('type = "software"', 'type = "hardware"', "8: service.issuer.key.type: there is no kind 'hardware'; expected"),
+        (
+            'type = "software"',
+            'type = "aws_kms"',
+            "8: service.issuer.key.type: there is no kind 'aws_kms'; did you mean 'aws-kms'?",
+        ),
+        (SOFTWARE, '{ type = "aws-kms", key = "alias/a" }', "8: service.issuer.key.region: is missing"),
+        (
+            SOFTWARE,
+            '{ type = "aws-kms", key = "a", region = "eu-west-1" }',
+            "8: service.issuer.key.key: expected alias/",
+        ),
+        (
+            SOFTWARE,
+            '{ type = "azure-key-vault", valt = "https://a.vault.azure.net", name = "a" }',
+            "8: service.issuer.key.valt: there is no such setting; did you mean 'vault'?",
+        ),
+        (SOFTWARE, '{ type = "google-kms", key = "a" }', "8: service.issuer.key.key: should match pattern"),
+        (
+            SOFTWARE,
+            '{ type = "transit", address = "http://vault.example", name = "a" }',
+            "8: service.issuer.key.address: http would show",
+        ),
+        (
+            SOFTWARE,
+            '{ type = "transit", address = "https://vault.example", name = "a", token = "hvs.hunter2" }',
+            "8: service.issuer.key.token: a secret is written as env:NAME",
+        ),
         ("file:keys/passphrase", "hunter2", "8: service.issuer.key.passphrase: a secret is written as env:NAME"),
         ("[environment.prod]", "[environment.Prod]", "9: environment.Prod: "),
         ('zones = ["Prod', 'zones = ["ok.example", "*.Prod', "10: environment.prod.zones[1]: "),
@@ -242,8 +270,8 @@ def test_a_mistake_in_an_environment_is_named_with_its_line(setting: str, expect
         ("[worker]\nvalidation = 3", "17: worker.validation: there is no such setting; did you mean 'validations'?"),
         ("[state]\n", "16: state: "),
         (
-            "[[environment.prod.issuer]]\nname = 'b'\nkey.typo = 1",
-            "18: environment.prod.issuer[1].key.typo: there is no",
+            "[[environment.prod.issuer]]\nname = 'b'\nkey.type = 'software'\nkey.typo = 1",
+            "19: environment.prod.issuer[1].key.typo: there is no",
         ),
         ("[profile.web]\nlifetime = 'x'\n", "17: profile.web.lifetime: "),
     ],

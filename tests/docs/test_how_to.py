@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from pydantic import TypeAdapter
 
 from acme_ca.agent.commands import cli as agent
 from acme_ca.agent.envoy import CERTIFICATE_FILE, CERTIFICATE_SECRET, VALIDATION_FILE, VALIDATION_SECRET
@@ -22,6 +24,7 @@ from acme_ca.authority import workload_policy
 from acme_ca.cli import cli
 from acme_ca.config import load
 from acme_ca.identifiers import Identifier
+from acme_ca.keys import AnyKey
 from acme_ca.workload.base import Workload
 from tests.support.ca import make_ca_files
 
@@ -191,6 +194,12 @@ def test_envoy_reads_what_acme_workload_writes() -> None:
     assert [secret["name"] for secret in secrets] == [CERTIFICATE_SECRET, VALIDATION_SECRET]
     assert [Path(source["path"]).name for source in sources] == [CERTIFICATE_FILE, VALIDATION_FILE]
     assert all(Path(source["path"]).parent == Path(source["watched_directory"]["path"]) for source in sources)
+
+
+def test_the_keys_of_clouds_are_configured_as_shown() -> None:
+    lines = re.findall(r"`(key = \{.*?\})`", (FOLDER / "cloud-keys.md").read_text().replace("\n", " "))
+    keys = [TypeAdapter[AnyKey](AnyKey).validate_python(tomllib.loads(line)["key"]) for line in lines]
+    assert [key.type for key in keys] == ["aws-kms", "azure-key-vault", "google-kms", "transit"]
 
 
 def test_acme_ca_has_the_options() -> None:

@@ -17,13 +17,20 @@ from pydantic import ValidationError
 
 from acme_ca import public_keys
 from acme_ca.keys import KeyBackend, PrivateKey
+from acme_ca.pki.signing import hash_for
 
 MESSAGE = b"to be signed"
+HASHES: dict[str, hashes.HashAlgorithm] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
+"""What keys on a curve sign with: many services sign with nothing else."""
 
 
 def sign(key: PrivateKey, message: bytes = MESSAGE) -> bytes:
     if isinstance(key, EllipticCurvePrivateKey):
-        return key.sign(message, ec.ECDSA(hashes.SHA256()))
+        return key.sign(message, ec.ECDSA(HASHES[key.curve.name]))
     if isinstance(key, RSAPrivateKey):
         return key.sign(message, padding.PKCS1v15(), hashes.SHA256())
     return key.sign(message)
@@ -31,7 +38,7 @@ def sign(key: PrivateKey, message: bytes = MESSAGE) -> bytes:
 
 def verify(key: public_keys.PublicKey, signature: bytes, message: bytes = MESSAGE) -> None:
     if isinstance(key, EllipticCurvePublicKey):
-        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        key.verify(signature, message, ec.ECDSA(HASHES[key.curve.name]))
     elif isinstance(key, RSAPublicKey):
         key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
     else:
@@ -68,7 +75,7 @@ class KeyContract:
             .serial_number(1)
             .not_valid_before(now)
             .not_valid_after(now + timedelta(hours=1))
-            .sign(key, hashes.SHA256() if isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey) else None)
+            .sign(key, hash_for(key))
         )
         certificate.verify_directly_issued_by(certificate)
 

@@ -1,4 +1,4 @@
-"""An HTTPS server on loopback whose answers are a function: for issuers and APIs that providers ask. Keeps connections.
+"""An HTTPS server on loopback whose answers are a function: for issuers and APIs that are asked. Keeps connections.
 
 `with serve(folder, answer) as server:`; `server.fault` makes it fail in the ways that servers do.
 """
@@ -53,10 +53,13 @@ class HttpsApi:
     fault: Fault | None = None
     requests: list[Request] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
+    plain: bool = False
+    fields: dict[str, str] = field(default_factory=dict)
+    """Added to the header of each answer."""
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"{'http' if self.plain else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def paths(self) -> list[str]:
@@ -64,10 +67,12 @@ class HttpsApi:
 
 
 @contextmanager
-def serve(folder: Path, answer: Answer) -> Iterator[HttpsApi]:
-    """Run a server on a free port."""
-    api = HttpsApi(answer)
-    context, api.ca_file = tls_server(folder)
+def serve(folder: Path, answer: Answer, *, plain: bool = False) -> Iterator[HttpsApi]:
+    """Run a server on a free port; a plain one has no TLS."""
+    api = HttpsApi(answer, plain=plain)
+    context = None
+    if not plain:
+        context, api.ca_file = tls_server(folder)
     server = _Server(api, context)
     api.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -86,7 +91,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, api: HttpsApi, context: ssl.SSLContext) -> None:
+    def __init__(self, api: HttpsApi, context: ssl.SSLContext | None) -> None:
         self.api = api
         self.context = context
         self.open: dict[int, socket.socket] = {}
@@ -97,7 +102,7 @@ class _Server(ThreadingHTTPServer):
         """Speak TLS in the connection's own thread, so that a client that stalls keeps nobody waiting."""
         self.opened += 1
         number = self.opened
-        with self.context.wrap_socket(request, server_side=True) as secured:
+        with request if self.context is None else self.context.wrap_socket(request, server_side=True) as secured:
             self.open[number] = secured
             try:
                 _Handler(secured, client_address, self)
@@ -162,6 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in self.server.api.fields.items():
+            self.send_header(name, value)
         if status == 302:
             self.send_header("Location", "/elsewhere")
         if self.server.api.fault == "gzip":
