@@ -79,7 +79,7 @@ def of_another(path: Path) -> None:
     issuer = x509.load_pem_x509_certificate((path.parent / "certificates/prod-1.pem").read_bytes())
     now = datetime.now(UTC)
     request = CrlRequest(1, now, now + timedelta(days=1), ())
-    overwritten(path, crl.make(request, issuer, root_key(path.parent, "prod-1")))
+    overwritten(path, crl.make(request, issuer, load(path).environment["prod"].issuer[0].key.open()))
 
 
 def unnumbered(path: Path) -> None:
