@@ -35,7 +35,7 @@ from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
 
 from acme_ca.problems import Malformed
 
-REQUEST_TIME = 10.0  # seconds in which a request has to arrive whole, and an answer to be taken
+REQUEST_TIME = 10.0  # seconds in which a request has to arrive whole, and then as many for its answer to be taken
 GOODBYE_TIME = 1.0  # seconds a closing connection waits for the client to close too (RFC 9112 §9.6)
 SLOW = 2.0  # seconds that any client may let a thread wait for more of its request
 REST_TIME = 0.05  # seconds a thread waits for the next request of its connection while others are idle
@@ -93,6 +93,7 @@ class Bounded(socket.socket):
     _until = 0.0
     _held: list[bytes] | None = None
     _held_size = 0
+    _is_answered = True  # whether the answer to this request has begun
 
     def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - the signature is socket's
         """Start the time of a request; gunicorn calls this when a thread takes the connection."""
@@ -123,11 +124,18 @@ class Bounded(socket.socket):
         raise _lost()
 
     def hold(self) -> None:
-        """Gather what is sent from now on."""
+        """Gather the answer, which is sent from now on. What the CA's own work takes until then is not the client's."""
+        self._is_answered = False
+        self._gather()
+
+    def _gather(self) -> None:
         self._held, self._held_size = [], 0
 
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer, as socket takes it
-        """Send, or gather for `release`."""
+        """Send, or gather for `release`; the time of an answer begins with its first byte."""
+        if not self._is_answered:
+            self._is_answered = True
+            self.allow(REQUEST_TIME)
         if self._held is None:
             self._send_now(data, flags)
             return
@@ -135,7 +143,7 @@ class Bounded(socket.socket):
         self._held_size += len(data)
         if self._held_size > HELD_LIMIT:
             self.release()
-            self.hold()
+            self._gather()
 
     def release(self) -> None:
         """Send what was gathered in one piece: one TLS record and one packet for a short answer."""
