@@ -82,6 +82,6 @@ class Pkcs11Key(KeyBackend):
         """Return how to get to the token. The vendor's code is loaded where a key of it is used, and nowhere else."""
         from acme_ca.keys.pkcs11_library import Door, library
 
-        source, path = self.uri.pin_source, self.uri.module_path
-        pin = self.pin if source is None else Secret("file", source)
+        path = self.uri.module_path
+        pin = self.pin if self.uri.pin_source is None else Secret("file", self.uri.pin_file)
         return Door(self.uri, pin), library(self.module if path is None else Path(path))  # type: ignore[arg-type]  # one is there: see _once

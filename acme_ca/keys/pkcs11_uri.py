@@ -35,6 +35,11 @@ class Pkcs11Uri:
     module_path: str | None = None
     pin_source: str | None = None
 
+    @property
+    def pin_file(self) -> str:
+        """The file of `pin_source`, which is a URI (RFC 8089) or a path; a command is not run."""
+        return (self.pin_source or "").removeprefix("file:").removeprefix("//")
+
     @classmethod
     def parse(cls, text: str) -> Pkcs11Uri:
         """Read a URI; raises ValueError, which says which attribute is wrong."""
@@ -50,6 +55,10 @@ class Pkcs11Uri:
             raise ValueError("expected object=LABEL or id=%01%02… that names the key")
         if (uri.token, uri.manufacturer, uri.model, uri.serial, uri.slot_id) == (None,) * 5:
             raise ValueError("expected token=LABEL, or serial or slot-id, that names the token")
+        if uri.module_path is not None and not uri.module_path.startswith("/"):
+            raise ValueError("module-path: expected an absolute path")
+        if uri.pin_source is not None and not uri.pin_file.startswith("/"):
+            raise ValueError("pin-source: expected the absolute path of a file, or file: and such a path")
         if uri.slot_id is not None and not re.fullmatch(r"[0-9]{1,20}", uri.slot_id, re.ASCII):
             raise ValueError("slot-id: expected a decimal number")
         return uri

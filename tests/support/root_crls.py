@@ -16,10 +16,10 @@ from acme_ca.secret import Secret
 NAME = "root-1.crl"
 
 
-def root_key(folder: Path, name: str = "root") -> PrivateKey:
-    """A key in the folder of a CA."""
+def root_key(folder: Path) -> PrivateKey:
+    """The key of the root of a CA."""
     passphrase = Secret("file", str(folder / "keys" / "passphrase"))
-    return SoftwareKey(path=folder / "keys" / f"{name}.key", passphrase=passphrase).open()
+    return SoftwareKey(path=folder / "keys" / "root.key", passphrase=passphrase).open()
 
 
 def replace_list(

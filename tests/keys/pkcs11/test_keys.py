@@ -84,9 +84,11 @@ def test_rsa_signs_with_both_paddings(token: Token, hash_: hashes.HashAlgorithm)
         key.public_key().verify(key.sign(b"message", how, hash_), b"message", how, hash_)
 
 
-def test_the_uri_may_have_library_and_pin_file(token: Token) -> None:
+@pytest.mark.parametrize("scheme", ["", "file:", "file://"])
+def test_the_uri_may_have_library_and_pin_file(token: Token, scheme: str) -> None:
     token.key("ca").create("ec-p256")
-    text = f"pkcs11:token={token.label};object=ca?module-path={token.module}&pin-source=file:{token.pin_file}"
+    keys.let_go()  # the user is logged in no more
+    text = f"pkcs11:token={token.label};object=ca?module-path={token.module}&pin-source={scheme}{token.pin_file}"
     backend = TypeAdapter[KeyBackend](AnyKey).validate_python({"type": "pkcs11", "uri": text})
     key = backend.open()
     verify(key.public_key(), sign(key))

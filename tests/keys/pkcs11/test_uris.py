@@ -29,6 +29,10 @@ from acme_ca.keys.pkcs11_uri import Pkcs11Uri
         ("pkcs11:slot-id=x;object=b", "slot-id: expected a decimal number"),
         ("pkcs11:token=a;object=b?pin-value=1234", "a PIN is never written here"),
         ("pkcs11:token=a;object=b?pin-value=1234&x", "a PIN is never written here"),
+        ("pkcs11:token=a;object=b?pin-source=pin", "pin-source: expected the absolute path of a file"),
+        ("pkcs11:token=a;object=b?pin-source=|/bin/pin", "pin-source: expected the absolute path of a file"),
+        ("pkcs11:token=a;object=b?pin-source=file://host/pin", "pin-source: expected the absolute path of a file"),
+        ("pkcs11:token=a;object=b?module-path=p.so", "module-path: expected an absolute path"),
         ("pkcs11:token", "attribute 'token' is not known"),
     ],
 )
