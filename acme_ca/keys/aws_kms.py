@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import AfterValidator, StringConstraints
 
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey
-from acme_ca.keys.cloud import PerProcess, RefusedError, ServiceUrl
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.cloud import CloudKey, PerProcess, RefusedError, ServiceUrl
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.public_keys import PublicKey
 from acme_ca.vocabulary import KeyType
@@ -49,7 +49,7 @@ def _key(text: str) -> str:
     return text
 
 
-class AwsKmsKey(KeyBackend):
+class AwsKmsKey(CloudKey):
     """A key in AWS KMS."""
 
     type: Literal["aws-kms"] = "aws-kms"
@@ -69,26 +69,11 @@ class AwsKmsKey(KeyBackend):
         """Name the key and its region."""
         return f"AWS key {self.key} in {self.region}"
 
-    def exists(self) -> bool:
-        """Whether there is such a key."""
-        try:
-            self._read(self._kms())
-        except RefusedError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return False
-            raise
-        return True
-
-    def open(self) -> PrivateKey:
-        """Read the public key, and what key an alias means now: it may later mean another."""
-        return cloud.opened(self._read(self._kms()))
-
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key, and its alias."""
         if not self.key.startswith("alias/"):
             raise KeyUnavailableError(f"{self}: AWS chooses the id of a new key; name the key by an alias, alias/NAME")
-        if self.exists():
-            raise KeyUnavailableError(f"{self} exists already; it is never replaced")
+        self._refuse_to_replace()
         kms = self._kms()
         spec = {"KeySpec": KINDS[kind], "KeyUsage": "SIGN_VERIFY", "Description": f"acme-ca: {self.key}"}
         made = kms.ask("create_key", **spec)["KeyMetadata"]
@@ -103,6 +88,9 @@ class AwsKmsKey(KeyBackend):
 
     def _kms(self) -> _Kms:
         return _Kms(str(self), self.region, self.endpoint_url)
+
+    def _find(self) -> _AwsStore:
+        return self._read(self._kms())
 
     def _read(self, kms: _Kms, key: str | None = None) -> _AwsStore:
         found = kms.ask("get_public_key", KeyId=key or self.key)

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pydantic import BeforeValidator, StringConstraints
 
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey
-from acme_ca.keys.cloud import PerProcess, RefusedError, Service, ServiceUrl, WireModel
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.cloud import CloudKey, PerProcess, Service, ServiceUrl, WireModel
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.paths import ExistingFile
 from acme_ca.public_keys import PublicKey
@@ -77,7 +77,7 @@ class _Signed(WireModel):
     value: Base64Url
 
 
-class AzureKeyVaultKey(KeyBackend):
+class AzureKeyVaultKey(CloudKey):
     """A key in an Azure key vault or managed HSM."""
 
     type: Literal["azure-key-vault"] = "azure-key-vault"
@@ -110,28 +110,13 @@ class AzureKeyVaultKey(KeyBackend):
         host = urlsplit(self.vault).hostname or ""
         return self.resource or f"https://{host.partition('.')[2]}"
 
-    def exists(self) -> bool:
-        """Whether the vault has a key of this name, and this version of it."""
-        try:
-            self._read(self._service())
-        except RefusedError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return False
-            raise
-        return True
-
-    def open(self) -> PrivateKey:
-        """Read the public key of the version to sign with."""
-        return cloud.opened(self._read(self._service()))
-
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key that cannot be exported, as none can without a release policy."""
         if kind not in KINDS:
             raise KeyUnavailableError(f"{self}: Azure has no keys of kind {kind}; there are {', '.join(KINDS)}")
         if self.version is not None:
             raise KeyUnavailableError(f"{self}: Azure chooses the version of a new key; leave `version` out")
-        if self.exists():  # or it would get a new version
-            raise KeyUnavailableError(f"{self} exists already; it is never replaced")
+        self._refuse_to_replace()
         wanted = KINDS[kind] | {"key_ops": ["sign", "verify"]}
         if self.protection == "hsm":
             wanted["kty"] = f"{wanted['kty']}-HSM"
@@ -141,6 +126,9 @@ class AzureKeyVaultKey(KeyBackend):
     def _service(self) -> Service:
         tokens = _Tokens(str(self), self.token_resource)
         return Service(str(self), self.vault, tokens.headers, _ADVICE, self.ca_file, tokens.forget)
+
+    def _find(self) -> _AzureStore:
+        return self._read(self._service())
 
     def _read(self, service: Service) -> _AzureStore:
         version = "" if self.version is None else f"/{self.version}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -26,7 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from acme_ca import https, public_keys
 from acme_ca.https import Endpoint, FetchFailedError
-from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey
 from acme_ca.keys.elsewhere import Scheme, Store, private_key
 from acme_ca.problems import BadPublicKey
 from acme_ca.public_keys import PublicKey
@@ -203,6 +204,33 @@ def _detail(body: bytes) -> str:
         said = "; ".join(map(str, errors))
     text = " ".join(str(said or "").split())
     return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"
+
+
+class CloudKey(KeyBackend):
+    """A key of a service that is asked what it is: the same way whichever service it is."""
+
+    @abstractmethod
+    def _find(self) -> Store:
+        """Ask for the key; raises RefusedError where the service says no, with 404 for a key that is not there."""
+
+    def exists(self) -> bool:
+        """Whether there is such a key, and the version that is named."""
+        try:
+            self._find()
+        except RefusedError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def open(self) -> PrivateKey:
+        """Read the public key of the version to sign with: what a name means now may change later."""
+        return opened(self._find())
+
+    def _refuse_to_replace(self) -> None:
+        """Raise KeyUnavailableError if there is such a key: some services would give it a new version."""
+        if self.exists():
+            raise KeyUnavailableError(f"{self} exists already; it is never replaced")
 
 
 def opened(store: Store) -> PrivateKey:

@@ -21,8 +21,8 @@ from pydantic import Base64Bytes, PositiveInt, StringConstraints
 from acme_ca import https
 from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey
-from acme_ca.keys.cloud import PerProcess, RefusedError, Service, ServiceUrl, WireModel
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.cloud import CloudKey, PerProcess, RefusedError, Service, ServiceUrl, WireModel
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.paths import ExistingFile
 from acme_ca.public_keys import PublicKey
@@ -78,7 +78,7 @@ class _Signed(WireModel):
     verifiedDataCrc32c: bool = False  # noqa: N815 - as above
 
 
-class GoogleKmsKey(KeyBackend):
+class GoogleKmsKey(CloudKey):
     """A key in Google Cloud KMS."""
 
     type: Literal["google-kms"] = "google-kms"
@@ -108,20 +108,6 @@ class GoogleKmsKey(KeyBackend):
         version = "" if self.version is None else f"/cryptoKeyVersions/{self.version}"
         return f"Google key {self.key}{version}"
 
-    def exists(self) -> bool:
-        """Whether there is a key of this name, and this version of it."""
-        try:
-            self._read(self._service())
-        except RefusedError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return False
-            raise
-        return True
-
-    def open(self) -> PrivateKey:
-        """Read the public key of the version to sign with."""
-        return cloud.opened(self._read(self._service()))
-
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key, and wait until Google has it: one in an HSM takes some seconds."""
         if kind not in KINDS:
@@ -149,6 +135,9 @@ class GoogleKmsKey(KeyBackend):
     def _service(self) -> Service:
         tokens = _Tokens(str(self))
         return Service(str(self), self.endpoint_url, tokens.headers, _ADVICE, self.ca_file, tokens.forget)
+
+    def _find(self) -> _GoogleStore:
+        return self._read(self._service())
 
     def _read(self, service: Service) -> _GoogleStore:
         name = f"{self.key}/cryptoKeyVersions/{self.version or self._newest(service)}"

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from pydantic import PositiveInt, StringConstraints
 
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey
-from acme_ca.keys.cloud import RefusedError, Service, ServiceUrl, WireModel
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.cloud import CloudKey, RefusedError, Service, ServiceUrl, WireModel
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.paths import ExistingFile
 from acme_ca.public_keys import PublicKey
@@ -64,7 +64,7 @@ class _Signed(WireModel):
     data: _Signature
 
 
-class TransitKey(KeyBackend):
+class TransitKey(CloudKey):
     """A key in the Transit engine of Vault or OpenBao."""
 
     type: Literal["transit"] = "transit"
@@ -96,26 +96,11 @@ class TransitKey(KeyBackend):
     def _path(self) -> str:
         return f"/v1/{self.mount}/keys/{self.name}"
 
-    def exists(self) -> bool:
-        """Whether the engine has a key of this name, and this version of it."""
-        try:
-            self._read(self._service())
-        except RefusedError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return False
-            raise
-        return True
-
-    def open(self) -> PrivateKey:
-        """Read the public key of the version to sign with."""
-        return cloud.opened(self._read(self._service()))
-
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key that cannot be exported."""
         if self.version not in {None, 1}:
             raise KeyUnavailableError(f"{self}: a new key has version 1, not {self.version}; leave `version` out")
-        if self.exists():
-            raise KeyUnavailableError(f"{self} exists already; it is never replaced")
+        self._refuse_to_replace()
         service = self._service()
         body = {"type": KINDS[kind], "exportable": False, "allow_plaintext_backup": False}
         service.post(self._path, body, cloud.Nothing)
@@ -134,6 +119,9 @@ class TransitKey(KeyBackend):
             except (SecretUnavailableError, UnicodeDecodeError) as error:
                 raise KeyUnavailableError(f"the token of {self}: {error}") from error
         return headers
+
+    def _find(self) -> _Transit:
+        return self._read(self._service())
 
     def _read(self, service: Service) -> _Transit:
         key = service.get(self._path, _Described).data
