@@ -46,6 +46,27 @@ def verify(key: public_keys.PublicKey, signature: bytes, message: bytes = MESSAG
         key.verify(signature, message)
 
 
+class Child:
+    """A process that was forked with a key, and signs once."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._reader, writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.write(writer, sign(key))
+            finally:
+                os._exit(0)
+        os.close(writer)
+
+    def signature(self) -> bytes:
+        """Wait for it; nothing if it failed."""
+        with os.fdopen(self._reader, "rb") as pipe:
+            signature = pipe.read()
+        os.waitpid(self._pid, 0)
+        return signature
+
+
 class KeyContract:
     """Inherit, and override `backend` with a fixture that returns a working backend."""
 
@@ -91,18 +112,7 @@ class KeyContract:
     def test_a_forked_child_signs(self, backend: KeyBackend) -> None:
         key = backend.open()
         sign(key)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                os.write(writer, sign(key))
-            finally:
-                os._exit(0)
-        os.close(writer)
-        with open(reader, "rb") as pipe:  # noqa: PTH123 - pathlib cannot open a descriptor
-            signature = pipe.read()
-        os.waitpid(child, 0)
-        verify(key.public_key(), signature)
+        verify(key.public_key(), Child(key).signature())
         verify(key.public_key(), sign(key))
 
     def test_the_configuration_is_frozen_and_has_no_unknown_members(self, backend: KeyBackend) -> None:

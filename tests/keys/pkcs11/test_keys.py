@@ -25,6 +25,7 @@ from acme_ca.vocabulary import KeyType
 from tests.keys.contract import KeyContract, sign, verify
 from tests.support.softhsm import PIN, SoftHsm, Token
 
+SIGNING = MechanismFlag.SIGN | MechanismFlag.VERIFY
 KINDS: tuple[KeyType, ...] = ("ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-2048", "rsa-3072")
 
 
@@ -200,40 +201,33 @@ def test_the_public_key_of_another_is_found_out(token: Token) -> None:
         token.key("ca").open()
 
 
-def test_a_key_that_can_be_taken_out_is_refused_unless_allowed(token: Token) -> None:
-    def make(session: pkcs11.Session) -> None:
-        template = {Attribute.EXTRACTABLE: True, Attribute.SENSITIVE: True, Attribute.SIGN: True}
-        session.generate_keypair(
-            pkcs11.KeyType.RSA, 2048, id=b"1", label="ca", store=True, private_template=template,
-            capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
-        )  # fmt: skip
+def make_rsa(token: Token, bits: int, use: MechanismFlag, **attributes: bool) -> None:
+    """Make a key `ca` with attributes of the test's own: EXTRACTABLE and the like."""
+    template = {Attribute[name]: value for name, value in attributes.items()}
+    in_token(
+        token,
+        lambda session: session.generate_keypair(
+            pkcs11.KeyType.RSA, bits, id=b"1", label="ca", store=True, private_template=template, capabilities=use
+        ),
+    )
 
-    in_token(token, make)
+
+def test_a_key_that_can_be_taken_out_is_refused_unless_allowed(token: Token) -> None:
+    make_rsa(token, 2048, SIGNING, EXTRACTABLE=True, SENSITIVE=True, SIGN=True)
     with pytest.raises(KeyUnavailableError, match="CKA_EXTRACTABLE is not false"):
         token.key("ca").open()
     assert token.key("ca", extractable=True).open()
 
 
 def test_a_key_for_something_else_is_refused(token: Token) -> None:
-    def make(session: pkcs11.Session) -> None:
-        template = {Attribute.SIGN: False, Attribute.DECRYPT: True, Attribute.SENSITIVE: False}
-        session.generate_keypair(
-            pkcs11.KeyType.RSA, 2048, id=b"1", label="ca", store=True, private_template=template,
-            capabilities=MechanismFlag.DECRYPT | MechanismFlag.ENCRYPT,
-        )  # fmt: skip
-
-    in_token(token, make)
+    use = MechanismFlag.DECRYPT | MechanismFlag.ENCRYPT
+    make_rsa(token, 2048, use, SIGN=False, DECRYPT=True, SENSITIVE=False)
     with pytest.raises(KeyUnavailableError, match="CKA_SIGN is not true, CKA_SENSITIVE is not true"):
         token.key("ca").open()
 
 
 def test_a_weak_key_is_refused(token: Token) -> None:
-    in_token(
-        token,
-        lambda session: session.generate_keypair(
-            pkcs11.KeyType.RSA, 1024, id=b"1", label="ca", store=True, private_template={Attribute.EXTRACTABLE: False}
-        ),
-    )
+    make_rsa(token, 1024, SIGNING, EXTRACTABLE=False)
     with pytest.raises(KeyUnavailableError, match="1024"):
         token.key("ca").open()
 

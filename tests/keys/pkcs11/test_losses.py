@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from acme_ca.keys import (
     pkcs11_library,
 )
 from acme_ca.keys.pkcs11_library import Library
-from tests.keys.contract import sign, verify
+from tests.keys.contract import Child, sign, verify
 from tests.support.softhsm import PIN, Token
 
 
@@ -163,15 +162,6 @@ def _finalize(found: Library) -> None:
 
 def test_a_forked_process_has_its_own_turn(token: Token, key: PrivateKey) -> None:
     """Another thread of the parent may be in the middle of something."""
-    reader, writer = os.pipe()
     with library(token).turn("test"):
-        child = os.fork()
-        if child == 0:
-            try:
-                os.write(writer, sign(key))
-            finally:
-                os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        verify(key.public_key(), pipe.read())
-    os.waitpid(child, 0)
+        child = Child(key)
+    verify(key.public_key(), child.signature())
