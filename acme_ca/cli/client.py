@@ -213,10 +213,9 @@ def _without_url(config_path: Path) -> Iterator[Transport]:
     if local.answers():
         yield local
         return
-    from acme_ca import logs
     from acme_ca.cli.in_process import InProcess
 
-    with logs.on_standard_error(), closing(InProcess(config)) as here:
+    with closing(InProcess(config)) as here:
         yield here
 
 

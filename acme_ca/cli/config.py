@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json
+from acme_ca.cli.options import SETTINGS, config_option, json_option, log_to_standard_error, print_json
 
 if TYPE_CHECKING:
     from acme_ca.config import Config, Issuer, Location, SubCa
@@ -32,6 +32,7 @@ def check(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa
     """
     from acme_ca.config import ConfigError, load, locate
 
+    log_to_standard_error()
     try:
         found = load(config_path)
         if misfits := list(_misfits(found)):

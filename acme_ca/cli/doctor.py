@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acme_ca import clock
-from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json, refuse
+from acme_ca.cli.options import SETTINGS, config_option, json_option, log_to_standard_error, print_json, refuse
 
 if TYPE_CHECKING:
     from acme_ca.doctor import Finding
@@ -28,10 +28,8 @@ def doctor(ctx: click.Context, config_path: Path, chosen: tuple[str, ...], timeo
 
     Each finding has a code, which docs/doctor.md explains. The exit code is 1 if there is an error among them.
     """
-    from acme_ca import logs
-
-    with logs.on_standard_error():
-        found = _examine(config_path, chosen, timeout)
+    log_to_standard_error()
+    found = _examine(config_path, chosen, timeout)
     if as_json:
         print_json({"ok": not _has_errors(found), "findings": [finding.document() for finding in found]})
     else:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acme_ca.cli.options import refuse
+from acme_ca.cli.options import log_to_standard_error, refuse
 from acme_ca.config import Config, ConfigError, load
 from acme_ca.problems import Problem
 from acme_ca.secret import SecretUnavailableError
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def load_or_refuse(path: Path, *, files: bool = True) -> Config:
-    """Return the configuration, or end with exit code 1 and every mistake in it."""
+    """Return the configuration, or end with exit code 1 and every mistake in it. What is logged then is no answer."""
+    log_to_standard_error()
     try:
         return load(path, files=files)
     except ConfigError as error:

@@ -77,6 +77,13 @@ class WordsType(click.ParamType[str]):
 WORDS = WordsType()
 
 
+def log_to_standard_error() -> None:
+    """Let what the rest of this command logs be no part of its answer."""
+    from acme_ca import logs
+
+    click.get_current_context().with_resource(logs.on_standard_error())
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: 1 binding, 2 bindings."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from acme_ca.cli.options import SETTINGS, json_option, print_json, printable, refuse
+from acme_ca.cli.options import SETTINGS, json_option, log_to_standard_error, print_json, printable, refuse
 
 if TYPE_CHECKING:
     from acme_ca.ceremony.acts import Outcome, Rite
@@ -108,6 +108,7 @@ def load_or_refuse(path: Path) -> Reviewed:
     from acme_ca.ceremony.plan import load
     from acme_ca.config import ConfigError
 
+    log_to_standard_error()
     try:
         return load(path)
     except ConfigError as error:

@@ -213,8 +213,9 @@ class Library:
         try:
             return Lib(str(self._path))
         except PKCS11Error as error:
-            if "OS exception" in str(error):  # of dlopen; all such errors are of one class
-                raise KeyUnavailableError(f"PKCS#11 library {self._path} cannot be loaded: {error}") from error
+            if "OS exception" in str(error):  # of dlopen, which begins with the path; all such errors are of one class
+                reason = str(error).rpartition(f"{self._path}: ")[2]
+                raise KeyUnavailableError(f"PKCS#11 library {self._path} cannot be loaded: {reason}") from error
             if self._parents is None or ALREADY not in str(error):
                 raise
         # This library did not notice the fork: it takes its copy of the parent's state for its own, which has to end.
@@ -222,15 +223,16 @@ class Library:
         return Lib(str(self._path))
 
     def _drop_session(self, door: Door) -> None:
-        log.info("key.session_lost", key=str(door.uri))
         place = self._places.pop(door, None)
         session = None if place is None else self._sessions.pop(place, None)
         if session is not None:
+            log.info("key.session_lost", key=str(door.uri))
             with suppress(PKCS11Error):
                 session.close()
 
     def _drop_all(self, _door: Door) -> None:
-        log.info("key.library_lost", library=str(self._path))
+        if self._sessions:
+            log.info("key.library_lost", library=str(self._path))
         self.let_go()
 
 

@@ -104,6 +104,19 @@ def test_a_missing_key_is_a_fault(tmp_path: Path) -> None:
     assert "prod-1 (environment.prod.issuer[0]): private key" in result.stderr
 
 
+def test_what_is_logged_is_no_part_of_the_answer(softhsm: SoftHsm, tmp_path: Path) -> None:
+    token = softhsm.token("away")
+    keys.let_go()
+    path = make_ca_files(tmp_path / "ca", *token.options)
+    token.take_out()
+    result = CliRunner().invoke(cli, ["key", "check", "--config", str(path), "--json"])
+    assert result.exit_code == 1
+    assert [fault["name"] for fault in json.loads(result.stdout)["faults"]] == NAMES
+    result = CliRunner().invoke(cli, ["config", "check", "--config", str(path)])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
