@@ -14,7 +14,7 @@ from acme_ca.config import Config
 from acme_ca.keys import AnyKey, KeyAway, KeyUnavailableError
 from acme_ca.problems import BadPublicKey
 from acme_ca.secret import SecretUnavailableError
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import AUTHORITY_KEY_TYPES, KeyType
 
 
 class KeyFaultError(Exception):
@@ -29,6 +29,13 @@ class ConfiguredKey:
     place: str
     key: AnyKey
     public: Path
+    kinds: tuple[KeyType, ...] = AUTHORITY_KEY_TYPES
+    """Which kinds of key do what it is for."""
+
+    def require_kind(self, kind: KeyType) -> None:
+        """Raise KeyFaultError for a kind that does not do."""
+        if kind not in self.kinds:
+            raise KeyFaultError(f"{kind} is no kind of key for {self.name}; expected {', '.join(self.kinds)}")
 
     def check(self) -> tuple[KeyType, bytes]:
         """Open it, and return its kind and the SHA-256 of its SPKI (32 bytes). Raises KeyFaultError."""
@@ -46,6 +53,7 @@ class ConfiguredKey:
             raise KeyFaultError(f"{self.public} cannot be read: {error}") from error
         if found != known:
             raise KeyFaultError(f"{self.public} is of another key than {self.key}")
+        self.require_kind(kind)
         return kind, public_keys.spki_sha256(found)
 
 
@@ -63,4 +71,4 @@ def configured_keys(config: Config) -> Iterator[ConfiguredKey]:
         admin = config.listener.admin.issuer
         yield ConfiguredKey("admin", "listener.admin.issuer", admin.key, admin.certificate)
     if config.audit.key is not None:
-        yield ConfiguredKey("audit", "audit.key", config.audit.key, config.audit_public_key)
+        yield ConfiguredKey("audit", "audit.key", config.audit.key, config.audit_public_key, ("ec-p256",))

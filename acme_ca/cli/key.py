@@ -75,12 +75,14 @@ def generate(config_path: Path, name: str, kind: KeyType, as_json: bool) -> None
     In a token it is made so that it cannot leave it. A key that is there is never replaced.
     """
     from acme_ca import public_keys
+    from acme_ca.configured_keys import KeyFaultError
     from acme_ca.keys import KeyAway, KeyUnavailableError
 
     (one,) = _selected(config_path, (name,))
     try:
+        one.require_kind(kind)
         made = one.key.create(kind).public_key()
-    except (KeyUnavailableError, KeyAway) as error:
+    except (KeyFaultError, KeyUnavailableError, KeyAway) as error:
         refuse(str(error))
     row = _row(one) | {"kind": kind, "spki_sha256": public_keys.spki_sha256(made).hex()}
     if as_json:

@@ -89,6 +89,15 @@ def test_a_key_is_made_where_it_is_configured_once(run: Run, path: Path) -> None
     assert "exists already" in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"), [("audit", "rsa-2048", "ec-p256"), ("prod-1", "ed25519", "ec-p256, ec-p384")]
+)
+def test_a_kind_that_does_not_do_is_refused(run: Run, name: str, kind: str, expected: str) -> None:
+    result = run("generate", name, "--kind", kind)
+    assert result.exit_code == 1
+    assert f"{kind} is no kind of key for {name}; expected {expected}" in result.stderr
+
+
 def test_what_is_not_configured_is_refused(run: Run) -> None:
     for verb in ("check", "generate"):
         result = run(verb, "prod-9")
