@@ -6,7 +6,9 @@ library, in a child after a fork. Whatever happens, the next call begins anew, b
 
 from __future__ import annotations
 
+import _ssl
 import atexit
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -95,6 +97,7 @@ class Library:
         try:
             yield
         finally:
+            _clear_openssl_errors()
             lock.release()
 
     def with_session(self, door: Door, work: Callable[[pkcs11.Session], Result]) -> Result:
@@ -269,6 +272,20 @@ def _lasting_told(door: Door) -> Iterator[None]:
         raise KeyUnavailableError(f"{door.uri}: the token cannot do this ({_name(error)})") from error
 
 
+def _openssl() -> Callable[[], object]:
+    """Return how to forget the errors that OpenSSL has queued for this thread.
+
+    A vendor's library may use the OpenSSL that Python's `ssl` uses, and leave its errors there: `ssl` takes them for
+    those of the next connection that has to wait, and ends it. OpenSSL's SSL_get_error(3) wants an empty queue.
+    """
+    place = getattr(_ssl, "__file__", None)  # symbols are sought in what it is linked with too; None: this program
+    try:
+        clear: Callable[[], object] = ctypes.CDLL(place).ERR_clear_error
+    except (AttributeError, OSError):  # a Python with another TLS library, which has no such queue
+        return lambda: None
+    return clear
+
+
 def _text(value: bytes | str) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
@@ -278,6 +295,7 @@ def _name(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+_clear_openssl_errors = _openssl()
 _GUARD = threading.Lock()
 _LIBRARIES: dict[Path, Library] = {}
 

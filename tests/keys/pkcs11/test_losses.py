@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -165,3 +167,30 @@ def test_a_forked_process_has_its_own_turn(token: Token, key: PrivateKey) -> Non
     with library(token).turn("test"):
         child = Child(key)
     verify(key.public_key(), child.signature())
+
+
+def connected() -> ssl.SSLObject:
+    """The server's end of a TLS connection in memory, without certificates."""
+    ends = []
+    one, other = ssl.MemoryBIO(), ssl.MemoryBIO()
+    for side, incoming, outgoing in ((ssl.PROTOCOL_TLS_SERVER, one, other), (ssl.PROTOCOL_TLS_CLIENT, other, one)):
+        context = ssl.SSLContext(side)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("AECDH:@SECLEVEL=0")
+        ends.append(context.wrap_bio(incoming, outgoing, server_side=side is ssl.PROTOCOL_TLS_SERVER))
+    for end in (*ends, *ends, *ends):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    return ends[0]
+
+
+def test_what_a_library_leaves_behind_of_openssl_ends_no_connection(key: PrivateKey) -> None:
+    """SoftHSM's errors stay in the thread's queue of OpenSSL, where Python takes them for those of its next read."""
+    server = connected()
+    with pytest.raises(ssl.SSLWantReadError):
+        server.read()
+    keys.let_go()
+    sign(key)
+    with pytest.raises(ssl.SSLWantReadError):
+        server.read()
