@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,15 +13,13 @@ from typing import Any, TypeVar
 
 from cryptography import x509
 
-from acme_ca import baton, clock
+from acme_ca import baton, environment_keys
 from acme_ca import config as configuration
-from acme_ca.db import AlreadyThereError, Database
+from acme_ca.db import Database
 from acme_ca.identifiers import Identifier
 from acme_ca.keys import PrivateKey
-from acme_ca.models import base
 from acme_ca.models.account import Account
 from acme_ca.models.binding import Binding, live_binding
-from acme_ca.models.environment import EnvironmentKey, raise_longest
 from acme_ca.pki import crl
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
@@ -37,7 +34,6 @@ from acme_ca.spent_nonces import SpentNonces, spent_nonces
 from acme_ca.workload import Expected, Proof, Provider, Workload, refusal
 from acme_ca.workload.identify import asking, identify
 
-NONCE_KEY_SIZE = 32  # bytes
 Result = TypeVar("Result")
 
 
@@ -61,6 +57,8 @@ class Environment:
     """A policy that is evaluated beside the one in force."""
     sub_cas: tuple[Issuer, ...] = ()
     """What signs the CAs of meshes, and no leafs: the first. The others did before, and publish their lists."""
+    distrusted: Mapping[bytes, bool] = field(default_factory=dict)
+    """Keys of issuers (SHA-256) that sign nothing any more, and of each whether bundles still have it."""
 
     @property
     def audience(self) -> str:
@@ -141,6 +139,15 @@ class Environment:
         """Whoever signs here, be it leafs or CAs."""
         return (*self.issuers, *self.sub_cas)
 
+    def trusts(self, issuer: Issuer) -> bool:
+        """Whether an issuer may sign: operators have not distrusted it."""
+        return issuer.key_sha256 not in self.distrusted
+
+    @property
+    def published(self) -> tuple[Issuer, ...]:
+        """The issuers of leafs that the SPIFFE bundle has."""
+        return tuple(issuer for issuer in self.issuers if self.distrusted.get(issuer.key_sha256, True))
+
     @property
     def reuses(self) -> bool:
         """Whether a valid authorization is good for further orders of its account."""
@@ -149,10 +156,10 @@ class Environment:
     def issuer(self, now: datetime, lifetime: timedelta) -> Issuer:
         """Return the first issuer that may sign for `lifetime`; raises ServiceUnavailable when none can."""
         for issuer in self.issuers:
-            if issuer.can_sign(now, lifetime):
+            if issuer.can_sign(now, lifetime) and self.trusts(issuer):
                 return issuer
         raise ServiceUnavailable(
-            f"no issuer of environment {self.name} lives long enough to sign for {lifetime}; "
+            f"no issuer of environment {self.name} is trusted and lives long enough to sign for {lifetime}; "
             "the operators must renew one",
             retry_after=300,
         )
@@ -184,8 +191,8 @@ class Authority:
         config.state.mkdir(parents=True, exist_ok=True)
         self.spent_nonces: SpentNonces = spent_nonces(self.database, config.state)
         self.processes = Processes(config.state / "processes")
-        nonce_keys = _nonce_keys(self.database, tuple(config.environment))
-        _keep_longest(self.database, config)
+        nonce_keys = environment_keys.nonce_keys(self.database, tuple(config.environment))
+        environment_keys.keep_longest(self.database, config)
         self.policies = PoliciesInForce(self.database, config)
         self._environments: Mapping[str, Environment] = {
             name: _environment(config, name, nonce_keys[name], self.policies) for name in config.environment
@@ -197,12 +204,12 @@ class Authority:
 
     @property
     def environments(self) -> Mapping[str, Environment]:
-        """The environments, with the policies that are in force now: looked at again once a second."""
+        """The environments, with the policies and issuers that are in force now: looked at again once a second."""
         self._look(now=False)
         return self._environments
 
     def see_policies(self) -> None:
-        """Look at once for policies that were applied, and not within a second."""
+        """Look at once for policies that were applied and issuers that were distrusted, and not within a second."""
         self._look(now=True)
 
     def _look(self, *, now: bool) -> None:
@@ -290,7 +297,13 @@ def load_root_crl(path: Path, root: Path) -> x509.CertificateRevocationList:
 
 def _with_policy(environment: Environment, policies: PoliciesInForce) -> Environment:
     found = policies[environment.name]
-    return replace(environment, policy=found.policy, policy_number=found.number, shadow=found.shadow)
+    return replace(
+        environment,
+        policy=found.policy,
+        policy_number=found.number,
+        shadow=found.shadow,
+        distrusted=policies.distrusted,
+    )
 
 
 def _environment(config: configuration.Config, name: str, nonce_key: bytes, policies: PoliciesInForce) -> Environment:
@@ -325,6 +338,7 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes, poli
         workloads=workload_policy(name, settings) if settings.provider else None,
         policy_number=found.number,
         shadow=found.shadow,
+        distrusted=policies.distrusted,
     )
 
 
@@ -354,43 +368,3 @@ def workload_policy(name: str, settings: configuration.Environment) -> WorkloadP
 
 def _certificates(path: Path) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(path.read_bytes())
-
-
-def _nonce_keys(database: Database, environments: tuple[str, ...]) -> dict[str, bytes]:
-    """Return each environment's nonce key, made by whichever process needs it first."""
-    found = _stored_nonce_keys(database)
-    for name in environments:
-        if name not in found:
-            try:
-                with database.write(durable=True) as connection:
-                    base.insert(
-                        connection,
-                        EnvironmentKey(
-                            environment=name, nonce_key=secrets.token_bytes(NONCE_KEY_SIZE), created_at=clock.now()
-                        ),
-                    )
-            except AlreadyThereError:
-                pass  # another process was first: its key counts
-    return _stored_nonce_keys(database)
-
-
-def _keep_longest(database: Database, config: configuration.Config) -> None:
-    """Remember how long certificates may live from now on, before the first of them is issued."""
-    profiles = {**BUILTIN, **config.profile}
-    with database.read() as connection:
-        known = {
-            key.environment: key.longest for key in base.find(connection, EnvironmentKey, base.select(EnvironmentKey))
-        }
-    for name, settings in config.environment.items():
-        longest = max(profiles[profile].lifetime for profile in settings.profiles)
-        if settings.sub_ca is not None:
-            longest = max(longest, settings.sub_ca.max_lifetime)
-        if known[name] < longest:
-            with database.write(durable=True) as connection:
-                raise_longest(connection, name, longest)
-
-
-def _stored_nonce_keys(database: Database) -> dict[str, bytes]:
-    with database.read() as connection:
-        keys = base.find(connection, EnvironmentKey, base.select(EnvironmentKey))
-    return {key.environment: key.nonce_key for key in keys}

@@ -1,7 +1,8 @@
 """The policies of this process: what operators applied last, or what the configuration says while they never did.
 
-A process looks at one small table once a second at most, before a request, never in its transaction. So a policy is in
+A process looks at two small tables once a second at most, before a request, never in its transaction. So a policy is in
 force everywhere a second after it was applied, and each request is decided by one policy from its beginning to its end.
+The same goes for which issuers are distrusted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from acme_ca import config as configuration
 from acme_ca.config.policies import CONDITION, misfits_of
 from acme_ca.db import Database
 from acme_ca.models.applied_policy import applied_policies
+from acme_ca.models.distrusted_issuer import publication
 from acme_ca.models.version import numbered
 from acme_ca.policy.document import Document
 from acme_ca.policy.engine import Policy
@@ -82,7 +84,8 @@ class PoliciesInForce:
     """The policies of all environments.
 
     An applied policy that cannot be read is not put in force: the one before stays, and where there is none, nobody
-    gets anything. What one names that this process does not have, it does not give.
+    gets anything. What one names that this process does not have, it does not give. `distrusted` are the keys of
+    issuers, as SHA-256 of the SubjectPublicKeyInfo, and of each whether it is still published.
     """
 
     def __init__(self, database: Database, config: configuration.Config) -> None:
@@ -93,7 +96,7 @@ class PoliciesInForce:
         self._found: dict[str, InForce] = {}
         self._unreadable: dict[str, str] = {}
         with database.read() as connection:
-            self._applied = applied_policies(connection)
+            self._applied, self.distrusted = applied_policies(connection), publication(connection)
             self._read(connection, self._applied)
         self._look_again = monotonic() + PACE
         self._complain()
@@ -124,17 +127,22 @@ class PoliciesInForce:
         self._look_again = monotonic() + PACE
         try:
             with self._database.read() as connection:
-                applied = applied_policies(connection)
-                if applied == self._applied:
+                applied, distrusted = applied_policies(connection), publication(connection)
+                if (applied, distrusted) == (self._applied, self.distrusted):
                     return False
                 self._read(connection, applied)
         except ServiceUnavailable:
             return False
-        self._applied = applied
-        for name, found in self._found.items():
-            log.info("policy.in_force", environment=name, number=found.number, version=found.policy.version)
+        self._tell(policies=applied != self._applied, issuers=distrusted != self.distrusted)
+        self._applied, self.distrusted = applied, distrusted
         self._complain()
         return True
+
+    def _tell(self, *, policies: bool, issuers: bool) -> None:
+        if issuers:
+            log.info("issuer.distrust_changed")
+        for name, found in self._found.items() if policies else ():
+            log.info("policy.in_force", environment=name, number=found.number, version=found.policy.version)
 
     def _complain(self) -> None:
         for name in self._config.environment:

@@ -150,6 +150,11 @@ class Selection:
         """Return the statement for how many issued certificates there are; `with_claimed` as in `ids`."""
         return self._walk(select(func.count()), conditions, None, in_order=False, with_claimed=with_claimed)
 
+    def end(self, *conditions: ColumnElement[bool]) -> Select[Any]:
+        """Return the statement for when the last of the issued certificates ends."""
+        last = select(func.max(CERTIFICATES.c.not_after))
+        return self._walk(last, conditions, None, in_order=False, with_claimed=True)
+
     def _has_name(self, line: Certificate) -> bool:
         if self.name is not None and self.name not in line.names:
             return False

@@ -24,6 +24,7 @@ from acme_ca.pki.leaf import LeafRequest
 from acme_ca.pki.profile import Usage
 from acme_ca.pki.signing import SigningKey, hash_for, throwaway_like
 from acme_ca.pki.signing import new_serial as new_serial
+from acme_ca.public_keys import spki_sha256
 
 CRL = ".crl"  # RFC 2585 §4.2
 PEM_LINE = 64  # characters, RFC 7468 §2
@@ -72,6 +73,11 @@ class Issuer:
     def key_id(self) -> bytes:
         """The key identifier that leafs name their issuer by. RFC 5280 §4.2.1.1."""
         return key_identifier_of(self.certificate).key_identifier or b""
+
+    @cached_property
+    def key_sha256(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo."""
+        return spki_sha256(self.certificate.public_key())  # type: ignore[arg-type]  # issuers have EC or RSA keys
 
     def pem_chain(self, der: bytes, alternate: int = 0) -> str:
         """Return a leaf and what is above it in PEM, without the root; `alternate` > 0 names another chain."""

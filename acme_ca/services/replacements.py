@@ -49,10 +49,22 @@ def start(
 
     What is expected protects as it does a revocation. Raises Conflict, NotFound and Malformed.
     """
-    if not 0 <= spread <= MAX_SPREAD:
-        raise Malformed(f"spread: expected 0 to {MAX_SPREAD} seconds, not {spread}")
+    check_spread(spread)
     found = expect(ca, selection, expected)
-    started = Replacement(
+    started = counted(ca, selection, spread, by=by, explanation_url=explanation_url, as_of=found.as_of)
+    with ca.database.write(durable=True) as connection:
+        if len(models.running(connection, selection.environment)) >= MAX_RUNNING:
+            raise Malformed(f"{MAX_RUNNING} replacements are going on in {selection.environment}; cancel one first")
+        begin(connection, started)
+    return started
+
+
+def counted(
+    ca: Authority, selection: Selection, spread: int, *, by: str, explanation_url: str | None, as_of: datetime
+) -> Replacement:
+    """Return the replacement of what a selection had at a moment, to `begin`; raises Malformed."""
+    check_spread(spread)
+    made = Replacement(
         environment=selection.environment,
         selection=selection.document(),
         spread=spread,
@@ -60,20 +72,27 @@ def start(
         total=0,
         remaining=0,
         ordered_by=by,
-        as_of=found.as_of,
+        as_of=as_of,
         created_at=clock.now(),
     )
     with ca.database.read() as connection:
-        started.replaced_before, started.remaining = _counts(connection, started, started.as_of)
-    started.total = started.remaining
-    with ca.database.write(durable=True) as connection:
-        if len(models.running(connection, selection.environment)) >= MAX_RUNNING:
-            raise Malformed(f"{MAX_RUNNING} replacements are going on in {selection.environment}; cancel one first")
-        if started.total == 0:
-            started.count(0, 0, clock.now())
-        base.insert(connection, started)
-        _audit(connection, started, "replacement.started", by, total=started.total, spread=spread)
-    return started
+        made.replaced_before, made.remaining = progress(connection, made, as_of)
+    made.total = made.remaining
+    if made.total == 0:
+        made.count(0, 0, clock.now())
+    return made
+
+
+def begin(connection: Connection, made: Replacement) -> None:
+    """Let a replacement that was counted go on from now on, in the caller's transaction."""
+    base.insert(connection, made)
+    _audit(connection, made, "replacement.started", made.ordered_by, total=made.total, spread=made.spread)
+
+
+def check_spread(spread: int) -> None:
+    """Raise Malformed for a spread that no replacement can have."""
+    if not 0 <= spread <= MAX_SPREAD:
+        raise Malformed(f"spread: expected 0 to {MAX_SPREAD} seconds, not {spread}")
 
 
 def get(ca: Authority, environment: str, replacement_id: str) -> Replacement:
@@ -81,7 +100,7 @@ def get(ca: Authority, environment: str, replacement_id: str) -> Replacement:
     with ca.database.read() as connection:
         found = _get(connection, environment, replacement_id)
         if found.ended_at is None:
-            found.replaced, found.remaining = _counts(connection, found, clock.now())
+            found.replaced, found.remaining = progress(connection, found, clock.now())
     return found
 
 
@@ -98,12 +117,17 @@ def cancel(ca: Authority, environment: str, replacement_id: str, *, by: str) -> 
     """End a replacement: its certificates have their usual windows again. Raises NotFound, Conflict."""
     with ca.database.write(durable=True) as connection:
         found = _get(connection, environment, replacement_id, lock=True)
-        now = clock.now()
-        found.replaced, found.remaining = _counts(connection, found, now)
-        found.cancel(now)
-        base.update(connection, found)
-        _audit(connection, found, "replacement.cancelled", by, replaced=found.replaced, remaining=found.remaining)
+        end(connection, found, by=by)
     return found
+
+
+def end(connection: Connection, found: Replacement, *, by: str) -> None:
+    """End a replacement that is held in the caller's transaction; raises Conflict."""
+    now = clock.now()
+    found.replaced, found.remaining = progress(connection, found, now)
+    found.cancel(now)
+    base.update(connection, found)
+    _audit(connection, found, "replacement.cancelled", by, replaced=found.replaced, remaining=found.remaining)
 
 
 def count(ca: Authority) -> int:
@@ -113,7 +137,7 @@ def count(ca: Authority) -> int:
         with ca.database.read() as connection:
             running = models.running(connection, environment)
             now = clock.now()
-            counts = [_counts(connection, one, now) for one in running]
+            counts = [progress(connection, one, now) for one in running]
         for one, (replaced, remaining) in zip(running, counts, strict=True):
             if (replaced, remaining) != (one.replaced, one.remaining):
                 changed += 1
@@ -142,7 +166,7 @@ def _note(ca: Authority, one: Replacement, replaced: int, remaining: int) -> Non
             _audit(connection, found, "replacement.finished", found.ordered_by, replaced=replaced, total=found.total)
 
 
-def _counts(connection: Connection, one: Replacement, now: datetime) -> tuple[int, int]:
+def progress(connection: Connection, one: Replacement, now: datetime) -> tuple[int, int]:
     """Return how many certificates were replaced since it began, and how many are valid and were not."""
     selection, columns = one.selected(), CERTIFICATES.c
     replaced = selection.living(connection, one.as_of).count(standing_at(one.as_of), columns.replaced_by.is_not(None))

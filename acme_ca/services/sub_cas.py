@@ -131,7 +131,10 @@ def _issuer(environment: Environment) -> Issuer:
     if not environment.sub_cas:
         place = f"environment.{environment.name}.sub_ca"
         raise NotFound(f"environment {environment.name} signs no sub-CAs; [{place}] in the configuration says who does")
-    return environment.sub_cas[0]
+    issuer = environment.sub_cas[0]
+    if not environment.trusts(issuer):
+        raise Conflict(f"issuer {issuer.id} is distrusted (`acme-ca issuer distrusted`); configure another one")
+    return issuer
 
 
 def _rule(environment: Environment, name: str) -> SubCaRule:

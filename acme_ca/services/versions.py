@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sqlalchemy import Connection
+
 from acme_ca import clock
 from acme_ca.authority import Authority, Environment
 from acme_ca.db import AlreadyThereError
 from acme_ca.models import base
-from acme_ca.models.version import digest_of, newest, next_version
+from acme_ca.models.version import Version, digest_of, newest, next_version
 from acme_ca.pki import bundle
 from acme_ca.policies_in_force import POLICY
 from acme_ca.services import audit
@@ -46,6 +48,15 @@ def spiffe_bundle(ca: Authority, environment: Environment) -> dict[str, Any]:
     return {**document, "spiffe_sequence": _keep(ca, environment.name, BUNDLE, document)[0]}
 
 
+def renew_bundle(connection: Connection, environment: Environment) -> None:
+    """Publish the bundle of an environment as it is from the caller's transaction on, if it has one that differs."""
+    if environment.settings.trust_domain is None:
+        return
+    document, found = _bundle(environment), newest(connection, environment.name, BUNDLE)
+    if found is None or found.digest != digest_of(document):
+        _add(connection, next_version(found, environment.name, BUNDLE, document, clock.now()))
+
+
 def _in_force(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if environment.policy_number is None:  # what was applied has a version already
         yield POLICY, environment.policy.document()
@@ -56,7 +67,7 @@ def _in_force(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any]
 
 
 def _bundle(environment: Environment) -> Mapping[str, Any]:
-    return bundle.authorities(issuer.certificate for issuer in environment.issuers)
+    return bundle.authorities(issuer.certificate for issuer in environment.published)
 
 
 def _keep(ca: Authority, environment: str, kind: str, document: Mapping[str, Any]) -> tuple[int, bool]:
@@ -68,8 +79,12 @@ def _keep(ca: Authority, environment: str, kind: str, document: Mapping[str, Any
     new = next_version(found, environment, kind, document, clock.now())
     try:
         with ca.database.write(durable=True) as connection:
-            base.insert(connection, new)
-            audit.record(connection, environment, f"{kind}.changed", new.key, digest=new.digest)
+            _add(connection, new)
     except AlreadyThereError:  # another process was first: look again
         return _keep(ca, environment, kind, document)
     return new.number, True
+
+
+def _add(connection: Connection, new: Version) -> None:
+    base.insert(connection, new)
+    audit.record(connection, new.environment, f"{new.kind}.changed", new.key, digest=new.digest)

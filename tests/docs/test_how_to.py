@@ -38,7 +38,13 @@ TRUST_DOMAIN = 'trust_domain = "prod.corp.example"'
 NEEDED_FILE = re.compile(r'file = "([^"]+)"')
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 URL = "https://ca.corp.example:8443"
-OF_ISSUERS = ("meshes", "hsm", "hsm-issuer")  # pages and settings that are not about workloads
+OF_ISSUERS = (
+    "meshes",
+    "hsm",
+    "hsm-issuer",
+    "compromise",
+    "compromise-issuer",
+)  # pages and settings that are not about workloads
 
 
 def of_kind(suffix: str) -> list[Path]:
