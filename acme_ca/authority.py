@@ -271,6 +271,7 @@ def load_issuer(
         crl_url=crl_url,
         crl_shards=crl_shards,
         ocsp_url=ocsp_url,
+        signature=settings.signature,
         alternates=tuple(
             tuple(certificate for path in alternate for certificate in _certificates(path))
             for alternate in settings.alternates

@@ -14,7 +14,7 @@ from acme_ca.config import Config
 from acme_ca.keys import AnyKey, KeyAway, KeyUnavailableError
 from acme_ca.problems import BadPublicKey
 from acme_ca.secret import SecretUnavailableError
-from acme_ca.vocabulary import AUTHORITY_KEY_TYPES, KeyType
+from acme_ca.vocabulary import AUTHORITY_KEY_TYPES, LISTENER_KEY_TYPES, KeyType
 
 
 class KeyFaultError(Exception):
@@ -60,7 +60,7 @@ class ConfiguredKey:
 def configured_keys(config: Config) -> Iterator[ConfiguredKey]:
     """Yield the keys of issuers, of operators' certificates and of the audit trail."""
     service = config.service.issuer
-    yield ConfiguredKey(service.name, "service.issuer", service.key, service.certificate)
+    yield ConfiguredKey(service.name, "service.issuer", service.key, service.certificate, LISTENER_KEY_TYPES)
     for name, environment in config.environment.items():
         table = f"environment.{name}"
         places = {issuer.name: f"{table}.issuer[{number}]" for number, issuer in enumerate(environment.issuer)}
@@ -69,6 +69,6 @@ def configured_keys(config: Config) -> Iterator[ConfiguredKey]:
             yield ConfiguredKey(issuer.name, place, issuer.key, issuer.certificate)
     if config.listener.admin is not None:
         admin = config.listener.admin.issuer
-        yield ConfiguredKey("admin", "listener.admin.issuer", admin.key, admin.certificate)
+        yield ConfiguredKey("admin", "listener.admin.issuer", admin.key, admin.certificate, LISTENER_KEY_TYPES)
     if config.audit.key is not None:
         yield ConfiguredKey("audit", "audit.key", config.audit.key, config.audit_public_key, ("ec-p256",))

@@ -1,4 +1,7 @@
-"""Which public keys are accepted, for accounts and certificates alike. RFC 8555 §6.2, §11.1; NIST SP 800-89 §5.3.3."""
+"""Which public keys are accepted, for accounts and certificates alike. RFC 8555 §6.2, §11.1; NIST SP 800-89 §5.3.3.
+
+Those of ML-DSA (FIPS 204, RFC 9881) need no look: any octets of the right length are a key, and loading counts them.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,18 @@ from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey, MLDSA65PublicKey, MLDSA87PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from acme_ca.problems import BadPublicKey
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import KeyType, MldsaKeyType
 
-PublicKey: TypeAlias = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
+JosePublicKey: TypeAlias = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
+"""Keys that signatures in JSON are verified by: of accounts and of workloads."""
+MldsaPublicKey: TypeAlias = MLDSA44PublicKey | MLDSA65PublicKey | MLDSA87PublicKey
+PublicKey: TypeAlias = JosePublicKey | MldsaPublicKey
+"""Keys of certificates."""
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 4096  # larger keys only buy verification time to a client that wants to cost it
@@ -38,7 +46,16 @@ def check(key: object) -> KeyType:
         return _check_rsa(key)
     if isinstance(key, Ed25519PublicKey):
         return _check_ed25519(key)
-    raise BadPublicKey(f"a key of kind {type(key).__name__} is not accepted; expected EC, RSA or Ed25519")
+    if isinstance(key, MldsaPublicKey):
+        return mldsa_kind(key)
+    raise BadPublicKey(f"a key of kind {type(key).__name__} is not accepted; expected EC, RSA, Ed25519 or ML-DSA")
+
+
+def mldsa_kind(key: MldsaPublicKey) -> MldsaKeyType:
+    """Return which parameter set of FIPS 204 §4 a key is of."""
+    if isinstance(key, MLDSA44PublicKey):
+        return "ml-dsa-44"
+    return "ml-dsa-65" if isinstance(key, MLDSA65PublicKey) else "ml-dsa-87"
 
 
 def spki_sha256(key: PublicKey) -> bytes:

@@ -44,11 +44,23 @@ SELECTORS = {
 }
 """What certificates are selected by, and what each selector says of a certificate."""
 
-KeyType = Literal["ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"]
-KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
-AuthorityKeyType = Literal["ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096"]
+ListenerKeyType = Literal["ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096"]
+LISTENER_KEY_TYPES: tuple[ListenerKeyType, ...] = get_args(ListenerKeyType)
+"""Kinds of key above the certificates of this CA's own listeners and of its operators, which TLS here has to take."""
+MldsaKeyType = Literal["ml-dsa-44", "ml-dsa-65", "ml-dsa-87"]
+MLDSA_KEY_TYPES: tuple[MldsaKeyType, ...] = get_args(MldsaKeyType)
+AuthorityKeyType = Literal[ListenerKeyType, MldsaKeyType]
 AUTHORITY_KEY_TYPES: tuple[AuthorityKeyType, ...] = get_args(AuthorityKeyType)
 """Kinds of key that issuers and roots may have: verifiers take Ed25519 in leafs only."""
+KeyType = Literal["ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096", MldsaKeyType]
+KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
+
+EcdsaSignature = Literal["ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512"]
+RsaSignature = Literal["rsa-sha256", "rsa-sha384", "rsa-sha512", "rsa-pss-sha256", "rsa-pss-sha384", "rsa-pss-sha512"]
+RSA_SIGNATURES: tuple[RsaSignature, ...] = get_args(RsaSignature)
+AuthoritySignature = Literal[EcdsaSignature, RsaSignature, MldsaKeyType]
+"""What issuers sign with; the hash of ECDSA is the one that goes with the curve, and ML-DSA needs none."""
+SignatureName = Literal[AuthoritySignature, "ed25519"]
 
 FormatName = Literal["native", "ecs", "ocsf", "cef"]
 FORMAT_NAMES: tuple[FormatName, ...] = get_args(FormatName)

@@ -1,14 +1,19 @@
 """What the configuration names and is not there yet is made; what is there is never touched.
 
-The root's key is in no configuration: it signs intermediates and its revocation list here, and may be kept offline.
+A root's key is in no configuration: it signs intermediates and its revocation list here, and may be kept offline.
 Or it never was here: then a ceremony elsewhere makes what it signs (`plan`).
+
+There may be several roots: that of the CA's own listeners, and others of environments. A chain of ML-DSA is never above
+the listeners' certificates, because TLS in most clients, and in this Python as a rule, could not read it.
 """
 
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 from cryptography import x509
@@ -24,7 +29,7 @@ from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.keys import AnyKey, PrivateKey, SoftwareKey
 from acme_ca.pki import ca, crl
 from acme_ca.secret import Secret
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import LISTENER_KEY_TYPES, AuthorityKeyType, KeyType
 
 # A root stands in trust stores, images and devices that nobody visits for this one purpose, so that it has to outlive
 # the hardware around it. An intermediate is sent along with every certificate: to replace one costs the clients
@@ -33,8 +38,8 @@ ROOT_LIFETIME = timedelta(days=20 * 365)
 INTERMEDIATE_LIFETIME = timedelta(days=5 * 365)
 ROOT_CRL_LIFETIME = timedelta(days=365)  # once a year somebody gets the root's key out
 
-ROOT_KEY: KeyType = "ec-p384"
-ISSUER_KEY: KeyType = "ec-p256"
+ROOT_KEY: AuthorityKeyType = "ec-p384"
+ISSUER_KEY: AuthorityKeyType = "ec-p256"
 AUDIT_KEY: KeyType = "ec-p256"
 ORGANIZATION = "acme-ca"
 OTHERS = stat.S_IRWXO | stat.S_IWGRP  # what a database must not let them do
@@ -53,13 +58,22 @@ class Report:
 class Ceremony:
     """Makes keys and certificates for one configuration, under the root whose key is in `folder`/keys."""
 
-    def __init__(self, config: Config, folder: Path, *, offline_root: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        *,
+        offline_root: bool = False,
+        root_kind: AuthorityKeyType | None = None,
+        issuer_kind: AuthorityKeyType = ISSUER_KEY,
+    ) -> None:
+        """Take the kinds of key that environments get; without `root_kind`, no root but the service's is made."""
         self._config = config
+        self._keys = folder / "keys"
         self._offline_root = offline_root
         self._root_path = config.service.issuer.root
-        self._root_key = SoftwareKey(
-            path=folder / "keys" / "root.key", passphrase=Secret("file", str(folder / "keys" / "passphrase"))
-        )
+        self._root_kind = root_kind
+        self._issuer_kind = issuer_kind
         self.report = Report()
 
     def perform(self) -> x509.Certificate | None:
@@ -69,35 +83,49 @@ class Ceremony:
         """
         root = None
         if not self._offline_root:
-            root = self._below_the_root(list(wanted(self._config)))
+            issuers = list(wanted(self._config))
+            for path in dict.fromkeys(one.issuer.root for one in issuers):
+                self._below_a_root(path, [one for one in issuers if one.issuer.root == path])
         else:
             self.report.waiting += [one for one in wanted(self._config) if not one.issuer.certificate.exists()]
-            if self._root_path.exists():
-                root = x509.load_pem_x509_certificate(self._root_path.read_bytes())
+        if self._root_path.exists():
+            root = x509.load_pem_x509_certificate(self._root_path.read_bytes())
         if self._config.listener.admin is not None:
             self._admin_issuer(self._config.listener.admin.issuer)
         self._audit_key()
         return root
 
-    def _below_the_root(self, issuers: list[Wanted]) -> x509.Certificate:
-        root_key = None
-        if not self._root_path.exists():
-            if not self._root_key.path.exists():
-                self._refuse_orphans(issuers)
-            root_key = self._key(self._root_key, ROOT_KEY)
-            self._write(self._root_path, self._make_root(root_key))
+    def _below_a_root(self, path: Path, issuers: list[Wanted]) -> None:
+        """Make a root and what it signs. Any but the service's may be elsewhere: then what it signs is waited for."""
+        backend = self._root_key(path)
+        open_key = cache(lambda: self._key(backend, None))
+        is_here = path == self._root_path or backend.path.exists()
+        if not is_here and (path.exists() or self._root_kind is None):
+            self.report.waiting += [one for one in issuers if not one.issuer.certificate.exists()]
+            return
+        if not path.exists():
+            if not backend.path.exists():
+                self._refuse_orphans(path, issuers)
+            key = self._key(backend, self._kind_of_root(path))
+            open_key = cache(lambda: key)
+            self._write(path, self._make_root(key, "root" if path == self._root_path else path.stem))
         else:
-            self.report.kept.append(self._root_path)
-        root = x509.load_pem_x509_certificate(self._root_path.read_bytes())
+            self.report.kept.append(path)
+        root = x509.load_pem_x509_certificate(path.read_bytes())
         for one in issuers:
-            if one.issuer.root == self._root_path:
-                root_key = self._intermediate(one, root, root_key)
-            elif not one.issuer.certificate.exists():
-                self.report.waiting.append(one)
-        for path in dict.fromkeys(one.issuer.root_crl for one in issuers if one.issuer.root == self._root_path):
-            if path is not None:
-                root_key = self._root_crl(path, root, root_key)
-        return root
+            self._intermediate(one, root, open_key)
+        for list_path in dict.fromkeys(one.issuer.root_crl for one in issuers):
+            if list_path is not None:
+                self._root_crl(list_path, root, open_key)
+
+    def _root_key(self, path: Path) -> SoftwareKey:
+        """Return where the key of a root is."""
+        name = "root" if path == self._root_path else path.stem
+        return SoftwareKey(path=self._keys / f"{name}.key", passphrase=Secret("file", str(self._keys / "passphrase")))
+
+    def _kind_of_root(self, path: Path) -> KeyType:
+        kind = self._root_kind or ROOT_KEY
+        return ROOT_KEY if path == self._root_path and kind not in LISTENER_KEY_TYPES else kind
 
     def prepare_storage(self) -> None:
         """Make the folder for run-time files and SQLite's file, both closed to others: they hold keys and secrets."""
@@ -112,26 +140,26 @@ class Ceremony:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._write_new(path, b"", 0o600)
 
-    def _refuse_orphans(self, issuers: list[Wanted]) -> None:
+    def _refuse_orphans(self, root: Path, issuers: list[Wanted]) -> None:
         for one in issuers:
             if one.issuer.certificate.exists():
                 raise CeremonyError(
-                    f"{one.issuer.certificate} exists, but neither its root {self._root_path} nor the root's key: "
+                    f"{one.issuer.certificate} exists, but neither its root {root} nor the root's key: "
                     "restore them, or start in an empty folder; --offline-root if the root was never here"
                 )
 
-    def _intermediate(self, one: Wanted, root: x509.Certificate, root_key: PrivateKey | None) -> PrivateKey | None:
-        """Make an intermediate unless it is there; returns the root's key if it had to be opened."""
+    def _intermediate(self, one: Wanted, root: x509.Certificate, root_key: Callable[[], PrivateKey]) -> None:
+        """Make an intermediate unless it is there."""
         issuer = one.issuer
         if issuer.certificate.exists():
             self._keep(issuer, "restore the key, or move the certificate away and give the issuer a new name")
-            return root_key
-        root_key = root_key or self._key(self._root_key, None)
-        key = self._key(issuer.key, ISSUER_KEY)
+            return
+        root_key()  # before a key is made for nothing
+        key = self._key(issuer.key, self._issuer_kind if self._issuer_kind in one.kinds else ISSUER_KEY)
         now = clock.now()
         certificate = ca.make_intermediate(
             root,
-            root_key,
+            root_key(),
             key.public_key(),
             common_name=one.common_name,
             permitted_dns=one.dns,
@@ -142,21 +170,19 @@ class Ceremony:
             crl_url=self._config.root_crl_url(issuer),
         )
         self._write(issuer.certificate, certificate)
-        return root_key
 
-    def _root_crl(self, path: Path, root: x509.Certificate, root_key: PrivateKey | None) -> PrivateKey | None:
-        """Make the root's first revocation list, which revokes nothing, unless there is one; as `_intermediate`."""
+    def _root_crl(self, path: Path, root: x509.Certificate, root_key: Callable[[], PrivateKey]) -> None:
+        """Make the root's first revocation list, which revokes nothing, unless there is one."""
         if path.exists():
             self.report.kept.append(path)
-            return root_key
-        root_key = root_key or self._key(self._root_key, None)
+            return
+        key = root_key()
         now = clock.now()
         ends = min(now + ROOT_CRL_LIFETIME, root.not_valid_after_utc)
         # The time is a number that grows by itself: later lists need not know of this one.
         request = crl.CrlRequest(int(now.timestamp()), now - BACKDATE, ends, ())
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._write_new(path, crl.to_pem(crl.make(request, root, root_key)), 0o644)
-        return root_key
+        self._write_new(path, crl.to_pem(crl.make(request, root, key)), 0o644)
 
     def _admin_issuer(self, issuer: AdminIssuer) -> None:
         """Make who signs the certificates of operators: a root of its own, which no other certificate chains to."""

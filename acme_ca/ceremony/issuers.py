@@ -74,6 +74,8 @@ def request(issuer: Wanted, create: KeyType | None) -> Request:
     Raises CeremonyError, KeyUnavailableError, KeyAway and OSError.
     """
     backend, made = issuer.issuer.key, list[Path | AnyKey]()
+    if create is not None and create not in issuer.kinds:
+        raise CeremonyError(f"{create} is no kind of key for {issuer}; expected {', '.join(issuer.kinds)}")
     if backend.exists():
         if create is not None:
             raise CeremonyError(f"{backend} exists already: leave --create out to ask for a certificate for it")
@@ -83,7 +85,9 @@ def request(issuer: Wanted, create: KeyType | None) -> Request:
     else:
         key, made = make_key(backend, create)
     if isinstance(key.public_key(), Ed25519PublicKey):
-        raise CeremonyError(f"{backend} is Ed25519, which verifiers take in leafs only; expected an EC or RSA key")
+        raise CeremonyError(
+            f"{backend} is Ed25519, which verifiers take in leafs only; expected {', '.join(issuer.kinds)}"
+        )
     name = name_of(issuer.common_name, [ORGANIZATION])
     return Request(issuer, csr.make_for_authority(key, name, issuer.dns, issuer.ips), key.public_key(), made)
 

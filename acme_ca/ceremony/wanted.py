@@ -13,6 +13,7 @@ from acme_ca.config.fields import is_address
 from acme_ca.config.tables import SERVICE
 from acme_ca.pki.profile import BUILTIN, Profile, Usage
 from acme_ca.services.listener import PROFILE
+from acme_ca.vocabulary import AUTHORITY_KEY_TYPES, LISTENER_KEY_TYPES, AuthorityKeyType
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -33,6 +34,8 @@ class Wanted:
     usages: frozenset[Usage]
     path_length: int = 0
     """How many CAs may be below it."""
+    kinds: tuple[AuthorityKeyType, ...] = AUTHORITY_KEY_TYPES
+    """Kinds of key that do what it is for."""
 
     def __str__(self) -> str:
         """Name it as commands do."""
@@ -42,7 +45,8 @@ class Wanted:
 def wanted(config: Config) -> Iterator[Wanted]:
     """Yield what the configuration asks for: constraints follow the zones and the policy's networks."""
     service = config.service.issuer
-    yield Wanted(SERVICE, service, common_name(config, service.name), *_own_names(config), *_needs([PROFILE]))
+    names, own_needs = _own_names(config), _needs([PROFILE])
+    yield Wanted(SERVICE, service, common_name(config, service.name), *names, *own_needs, kinds=LISTENER_KEY_TYPES)
     profiles = {**BUILTIN, **config.profile}
     for name, environment in config.environment.items():
         networks = tuple(network for rule in environment.policy if not rule.deny for network in rule.ip)

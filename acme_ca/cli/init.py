@@ -18,18 +18,20 @@ from acme_ca import clock
 from acme_ca.cli import starter
 from acme_ca.cli.db import upgrade_or_refuse
 from acme_ca.cli.options import SETTINGS, json_option, print_json, refuse
+from acme_ca.vocabulary import AUTHORITY_KEY_TYPES, MLDSA_KEY_TYPES, AuthorityKeyType
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from acme_ca.ceremony.configured import Report
+    from acme_ca.ceremony.wanted import Wanted
     from acme_ca.config import Config
 
 CONFIG_NAME = "acme-ca.toml"
 DEFAULT_URL = "https://localhost:8443"
 ENVIRONMENTS = ("dev", "test", "prod")
 HTTPS_PORT = 443
-EVERY_TIME = ("folder", "offline_root", "as_json")  # options that are no choices for a new configuration
+EVERY_TIME = ("folder", "offline_root", "as_json", "root_key", "issuer_key")  # they count for an old file as well
 
 Networks = tuple[starter.IpNetwork, ...]
 
@@ -111,6 +113,18 @@ def _secret(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
     is_flag=True,
     help="Make no root and nothing that it signs: they come from a ceremony elsewhere (docs/how-to/ceremony.md).",
 )
+@click.option(
+    "--root-key",
+    type=click.Choice(AUTHORITY_KEY_TYPES),
+    help="The kind of key of the environments' root.  [default: ec-p384]",
+)
+@click.option(
+    "--issuer-key",
+    type=click.Choice(AUTHORITY_KEY_TYPES),
+    default="ec-p256",
+    show_default=True,
+    help="The kind of key of issuers. The listeners' own is never ml-dsa, nor their root.",
+)
 @click.option("--admin-bind", help="Address and port of the admin API. Default: 127.0.0.1:8444.")
 @click.option("--pkcs11-module", metavar="PATH", help="Keep all keys but the root's in a token: its PKCS#11 library.")
 @click.option("--pkcs11-token", metavar="LABEL", help="The token's label.")
@@ -119,7 +133,16 @@ def _secret(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
 )
 @json_option
 @click.pass_context
-def init(ctx: click.Context, /, folder: Path, offline_root: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's
+def init(
+    ctx: click.Context,
+    /,
+    folder: Path,
+    offline_root: bool,  # noqa: FBT001 - click passes it by name
+    as_json: bool,  # noqa: FBT001 - as above
+    root_key: AuthorityKeyType | None,
+    issuer_key: AuthorityKeyType,
+    **options: Any,  # noqa: ANN401 - click's
+) -> None:
     """Make what a new CA needs: a root, an intermediate for each environment and for the CA's own name, a
     configuration file and the database.
 
@@ -132,9 +155,11 @@ def init(ctx: click.Context, /, folder: Path, offline_root: bool, as_json: bool,
     path = folder / CONFIG_NAME
     is_new = not path.exists()
     if is_new:
-        _write_config(path, starter.text(_choices(**options)))
+        _refuse_elsewhere(issuer_key, options["pkcs11_module"])
+        _write_config(path, starter.text(_choices(root=_root_name(root_key), **options)))
     config = load_or_refuse(path, files=False)
-    outcome = Outcome(config, path, *_perform(config, folder, offline_root=offline_root))
+    kinds = {"root_kind": root_key, "issuer_kind": issuer_key}
+    outcome = Outcome(config, path, issuer_key, *_perform(config, folder, offline_root=offline_root, **kinds))
     (outcome.report.created if is_new else outcome.report.kept).insert(0, path)
     outcome.warnings = list(_warnings(outcome.report, folder)) if is_new else list(_ignored(ctx))
     if as_json:
@@ -169,6 +194,16 @@ def _choices(
     )
 
 
+def _root_name(kind: AuthorityKeyType | None) -> str:
+    """Return what the environments' root is called: of ML-DSA, it is another one than the listeners'."""
+    return f"root-{kind}" if kind in MLDSA_KEY_TYPES else "root"
+
+
+def _refuse_elsewhere(kind: AuthorityKeyType, module: str | None) -> None:
+    if kind in MLDSA_KEY_TYPES and module is not None:
+        raise click.UsageError(f"a token makes no key of kind {kind}: leave out --pkcs11-module, or --issuer-key")
+
+
 def _token(module: str | None, label: str | None, pin: str | None) -> starter.Token | None:
     if module is not None and label is not None:
         return starter.Token(str(Path(module).absolute()), label, pin)
@@ -192,13 +227,13 @@ def _write_config(path: Path, text: str) -> None:
         refuse(f"{path}: {error.strerror}")
 
 
-def _perform(config: Config, folder: Path, *, offline_root: bool) -> tuple[Report, x509.Certificate | None]:
+def _perform(config: Config, folder: Path, **how: Any) -> tuple[Report, x509.Certificate | None]:  # noqa: ANN401 - Ceremony's
     """Make what is missing, or end with exit code 1."""
     from acme_ca.ceremony.configured import Ceremony
     from acme_ca.ceremony.errors import CeremonyError
     from acme_ca.keys import KeyAway, KeyUnavailableError
 
-    ceremony = Ceremony(config, folder.absolute(), offline_root=offline_root)
+    ceremony = Ceremony(config, folder.absolute(), **how)
     try:
         root = ceremony.perform()
         ceremony.prepare_storage()
@@ -216,9 +251,10 @@ def _warnings(report: Report, folder: Path) -> Iterator[str]:
             f"The passphrase of all keys was made up and lies beside them, in {folder / 'keys' / 'passphrase'}: it "
             "protects backups of the keys, not this host. For more, keep it elsewhere (env:NAME or credential:NAME)."
         )
-    if (folder.absolute() / "keys" / "root.key") in report.created:
+    roots = (str(path) for path in report.created if isinstance(path, Path) and path.match("keys/root*.key"))
+    for root in roots:
         yield (
-            f"The root's key, {folder / 'keys' / 'root.key'}, is not needed to serve: move it and a copy of the "
+            f"The root's key, {folder / 'keys' / Path(root).name}, is not needed to serve: move it and a copy of the "
             "passphrase offline. Bring it back to add an environment, and once a year for its revocation list."
         )
 
@@ -239,6 +275,7 @@ class Outcome:
 
     config: Config
     path: Path
+    issuer_key: AuthorityKeyType
     report: Report
     root: x509.Certificate | None
     warnings: list[str] = field(default_factory=list)
@@ -253,11 +290,14 @@ class Outcome:
     @property
     def waiting(self) -> dict[str, str]:
         """What asks for the certificates that a root elsewhere has to sign."""
-        config = shlex.quote(str(self.path))
+        how = f"--config {shlex.quote(str(self.path))} --create"
         return {
-            str(one): f"acme-ca issuer csr {one} --config {config} --create ec-p256 --out {one.issuer.name}.csr"
+            str(one): f"acme-ca issuer csr {one} {how} {self._kind_of(one)} --out {one.issuer.name}.csr"
             for one in self.report.waiting
         }
+
+    def _kind_of(self, one: Wanted) -> AuthorityKeyType:
+        return self.issuer_key if self.issuer_key in one.kinds else "ec-p256"
 
     @property
     def directories(self) -> dict[str, str]:

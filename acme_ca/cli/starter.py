@@ -62,8 +62,8 @@ key = {audit_key}
 _ISSUER = """\
 name = {name}
 certificate = "certificates/{file}.pem"
-root = "certificates/root.pem"
-root_crl = "certificates/root-1.crl"
+root = "certificates/{root}.pem"
+root_crl = "certificates/{root}-1.crl"
 key = {key}"""
 
 _ENVIRONMENT = """\
@@ -126,6 +126,8 @@ class Choices:
     resolvers: tuple[str, ...]
     networks: tuple[IpNetwork, ...]
     token: Token | None = None
+    root: str = "root"
+    """What the environments' root is called."""
 
     def key(self, name: str) -> str:
         """Return where a key is kept, as an inline table."""
@@ -155,7 +157,7 @@ def text(choices: Choices) -> str:
         status_url=_string(choices.status_url),
         admin_key=choices.key("admin"),
         audit_key=choices.key("audit"),
-        service_issuer=_issuer("service-1", choices),
+        service_issuer=_issuer("service-1", "root", choices),
     )
     return head + "".join(_environment(name, choices) for name in choices.environments)
 
@@ -177,7 +179,7 @@ def _environment(name: str, choices: Choices) -> str:
         external_url=choices.external_url,
         zones=_array([zone]),
         challenges=_array(["http-01", "dns-01", "tls-alpn-01"]),
-        issuer=_issuer(f"{name}-1", choices),
+        issuer=_issuer(f"{name}-1", choices.root, choices),
         http_port=choices.http_port,
         tls_port=choices.tls_port,
         resolvers="\n".join(_resolvers(choices)),
@@ -186,8 +188,8 @@ def _environment(name: str, choices: Choices) -> str:
     )
 
 
-def _issuer(name: str, choices: Choices) -> str:
-    return _ISSUER.format(name=_string(name), file=name, key=choices.key(name))
+def _issuer(name: str, root: str, choices: Choices) -> str:
+    return _ISSUER.format(name=_string(name), file=name, root=root, key=choices.key(name))
 
 
 def _resolvers(choices: Choices) -> Iterator[str]:

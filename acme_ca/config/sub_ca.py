@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
@@ -12,13 +12,12 @@ from acme_ca.config.fields import DomainName, Name, TrustDomain
 from acme_ca.config.mistakes import Location, refuse
 from acme_ca.pki.ca import IPNetwork
 from acme_ca.pki.profile import Usage
+from acme_ca.vocabulary import AuthorityKeyType
 
 LONGEST = 5 * 366 * DAY  # seconds; the issuer itself is made for five years
 
 CommonName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[ -~]+$")]
 """Printable ASCII of up to 64 characters: RFC 5280 appendix A.1 (ub-common-name)."""
-# Ed25519 is left out: the path verifiers of browsers and of this CA take no such keys in CA certificates.
-AuthorityKeyType = Literal["ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096"]
 
 
 class SubCaRule(Settings):

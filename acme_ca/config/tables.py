@@ -39,6 +39,7 @@ from acme_ca.pki.profile import Profile
 from acme_ca.policy.engine import Rule, default_rules
 from acme_ca.policy.workloads import WorkloadRule, misfits
 from acme_ca.secret import Secret
+from acme_ca.vocabulary import AuthoritySignature
 from acme_ca.workload import AnyProvider
 
 SERVICE = "service"  # what the CA itself is called where environments are named
@@ -148,6 +149,8 @@ class Issuer(Settings):
     """The root's revocation list, PEM or DER: published at /crl/NAME-OF-THE-FILE on the status listener."""
     key: Key
     """Where the private key is kept."""
+    signature: AuthoritySignature | None = None
+    """What an RSA key signs certificates and revocation lists with, if not `rsa-sha256`. Other keys sign one way."""
     alternates: tuple[tuple[PemFile, ...], ...] = ()
     """Other chains that clients may ask for (RFC 8555 §7.4.2): the files that follow the leaf, without a root."""
 

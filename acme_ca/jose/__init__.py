@@ -6,7 +6,7 @@ Everything here takes what a client sent and either returns a typed value or rai
 from acme_ca.jose.bindings import EAB_ALGORITHMS, eab_kid, parse_inner_key_change, verify_eab
 from acme_ca.jose.encoding import b64url_decode, b64url_encode, load_json, load_object
 from acme_ca.jose.envelope import ALGORITHMS, Envelope, Header, algorithm_for, parse, verify
-from acme_ca.jose.jwk import Jwk, jwk_from_json, jwk_from_public_key
+from acme_ca.jose.jwk import Jwk, jwk_from_json, jwk_from_public_key, members_of, thumbprint_of
 
 __all__ = [
     "ALGORITHMS",
@@ -22,8 +22,10 @@ __all__ = [
     "jwk_from_public_key",
     "load_json",
     "load_object",
+    "members_of",
     "parse",
     "parse_inner_key_change",
+    "thumbprint_of",
     "verify",
     "verify_eab",
 ]

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from acme_ca.jose.encoding import b64url_decode, load_object, shown
 from acme_ca.problems import BadSignatureAlgorithm, Malformed
-from acme_ca.public_keys import PublicKey
+from acme_ca.public_keys import JosePublicKey
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "EdDSA")
 
@@ -65,7 +65,7 @@ def parse(body: bytes) -> Envelope:
     return envelope
 
 
-def verify(envelope: Envelope, key: PublicKey) -> None:
+def verify(envelope: Envelope, key: JosePublicKey) -> None:
     """Raise BadSignatureAlgorithm if alg is not the key's own algorithm, and Malformed if the signature is wrong."""
     alg = envelope.header.alg
     if alg != (expected := algorithm_for(key)):
@@ -81,7 +81,7 @@ def verify(envelope: Envelope, key: PublicKey) -> None:
         raise _bad_signature(alg) from error
 
 
-def algorithm_for(key: PublicKey) -> str:
+def algorithm_for(key: JosePublicKey) -> str:
     """Return the one algorithm that is accepted with a key. RFC 7518 §3.4, RFC 8037 §3.1."""
     if isinstance(key, EllipticCurvePublicKey):
         return _CURVE_ALGORITHMS[key.curve.name]

@@ -1,4 +1,7 @@
-"""Public keys as JSON: EC and RSA (RFC 7518 §6), OKP (RFC 8037 §2), thumbprints (RFC 7638)."""
+"""Public keys as JSON: EC and RSA (RFC 7518 §6), OKP (RFC 8037 §2), thumbprints (RFC 7638).
+
+Keys of ML-DSA are written (draft-ietf-cose-dilithium §4) and not read: certificates have them, accounts do not.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from josepy.jwk import JWKEC, JWKRSA
 from acme_ca import public_keys
 from acme_ca.jose.encoding import b64url_decode, b64url_encode, shown
 from acme_ca.problems import BadPublicKey, Malformed
-from acme_ca.public_keys import PublicKey
+from acme_ca.public_keys import JosePublicKey, MldsaPublicKey, PublicKey, mldsa_kind
 
 _PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
@@ -32,7 +35,7 @@ class Jwk:
 
     thumbprint: str
     json: Mapping[str, str] = field(compare=False)
-    key: PublicKey = field(compare=False, repr=False)
+    key: JosePublicKey = field(compare=False, repr=False)
 
 
 def jwk_from_json(obj: object) -> Jwk:
@@ -54,15 +57,21 @@ def jwk_from_json(obj: object) -> Jwk:
     return jwk_from_public_key(key)
 
 
-def jwk_from_public_key(key: PublicKey) -> Jwk:
+def jwk_from_public_key(key: JosePublicKey) -> Jwk:
     """Return the JWK of a key, which is not checked again."""
-    members = _members(key)  # in lexicographic order, to be written without white space: RFC 7638 §3.2
-    digest = sha256(json.dumps(members, separators=(",", ":")).encode()).digest()
-    return Jwk(json=members, thumbprint=b64url_encode(digest), key=key)
+    return Jwk(json=members_of(key), thumbprint=thumbprint_of(key), key=key)
 
 
-def _members(key: PublicKey) -> dict[str, str]:
+def thumbprint_of(key: PublicKey) -> str:
+    """Return the thumbprint of a key: base64url SHA-256. RFC 7638."""
+    # The members are in lexicographic order, to be written without white space: §3.2.
+    return b64url_encode(sha256(json.dumps(members_of(key), separators=(",", ":")).encode()).digest())
+
+
+def members_of(key: PublicKey) -> dict[str, str]:
     """Return the required members of a key's JWK. RFC 7518 §6.2.1, §6.3.1, RFC 8037 §2."""
+    if isinstance(key, MldsaPublicKey):
+        return {"alg": mldsa_kind(key).upper(), "kty": "AKP", "pub": b64url_encode(key.public_bytes_raw())}
     if isinstance(key, Ed25519PublicKey):
         return {"crv": "Ed25519", "kty": "OKP", "x": b64url_encode(key.public_bytes_raw())}
     if isinstance(key, RSAPublicKey):
@@ -123,4 +132,4 @@ def _read_okp(obj: dict[str, object]) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(x)
 
 
-_READERS: dict[str, Callable[[dict[str, object]], PublicKey]] = {"EC": _read_ec, "RSA": _read_rsa, "OKP": _read_okp}
+_READERS: dict[str, Callable[[dict[str, object]], JosePublicKey]] = {"EC": _read_ec, "RSA": _read_rsa, "OKP": _read_okp}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import AfterValidator, StringConstraints
@@ -52,6 +53,7 @@ def _key(text: str) -> str:
 class AwsKmsKey(CloudKey):
     """A key in AWS KMS."""
 
+    kinds: ClassVar[Collection[KeyType]] = KINDS
     type: Literal["aws-kms"] = "aws-kms"
     key: Annotated[str, AfterValidator(_key)]
     """Its alias (`alias/NAME`), its id, or the ARN of either."""
@@ -71,6 +73,7 @@ class AwsKmsKey(CloudKey):
 
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key, and its alias."""
+        self.require_kind(kind)
         if not self.key.startswith("alias/"):
             raise KeyUnavailableError(f"{self}: AWS chooses the id of a new key; name the key by an alias, alias/NAME")
         self._refuse_to_replace()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -80,6 +80,7 @@ class _Signed(WireModel):
 class AzureKeyVaultKey(CloudKey):
     """A key in an Azure key vault or managed HSM."""
 
+    kinds: ClassVar[Collection[KeyType]] = KINDS
     type: Literal["azure-key-vault"] = "azure-key-vault"
     vault: ServiceUrl
     """The vault: `https://NAME.vault.azure.net`, or of a managed HSM `https://NAME.managedhsm.azure.net`."""
@@ -112,8 +113,7 @@ class AzureKeyVaultKey(CloudKey):
 
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key that cannot be exported, as none can without a release policy."""
-        if kind not in KINDS:
-            raise KeyUnavailableError(f"{self}: Azure has no keys of kind {kind}; there are {', '.join(KINDS)}")
+        self.require_kind(kind)
         if self.version is not None:
             raise KeyUnavailableError(f"{self}: Azure chooses the version of a new key; leave `version` out")
         self._refuse_to_replace()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA65PrivateKey, MLDSA87PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pydantic import BaseModel, ConfigDict
 
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import KEY_TYPES, KeyType
 
-PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+MldsaPrivateKey: TypeAlias = MLDSA44PrivateKey | MLDSA65PrivateKey | MLDSA87PrivateKey
+PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey | MldsaPrivateKey
 """A key that signs: one of cryptography's own, or a subclass of its interfaces that signs elsewhere."""
 
 
@@ -39,6 +42,9 @@ class KeyBackend(BaseModel, ABC):
     """Where a private key is kept. Subclasses add `type`, a literal that names them in the configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kinds: ClassVar[Collection[KeyType]] = KEY_TYPES
+    """The kinds of key that can be made there."""
 
     @property
     def file(self) -> Path | None:
@@ -67,3 +73,11 @@ class KeyBackend(BaseModel, ABC):
         raise KeyUnavailableError(
             f"{self}: a key of kind {kind} cannot be made from here; make it with the tools of its store"
         )
+
+    def require_kind(self, kind: KeyType) -> None:
+        """Raise KeyUnavailableError for a kind that cannot be made there."""
+        if kind not in self.kinds:
+            raise KeyUnavailableError(
+                f"{self}: no key of kind {kind} can be made there, expected one of {', '.join(self.kinds)}; "
+                'a file (type = "software") holds any kind'
+            )

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives import hashes
@@ -81,6 +81,7 @@ class _Signed(WireModel):
 class GoogleKmsKey(CloudKey):
     """A key in Google Cloud KMS."""
 
+    kinds: ClassVar[Collection[KeyType]] = KINDS
     type: Literal["google-kms"] = "google-kms"
     key: Annotated[
         str,
@@ -110,8 +111,7 @@ class GoogleKmsKey(CloudKey):
 
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key, and wait until Google has it: one in an HSM takes some seconds."""
-        if kind not in KINDS:
-            raise KeyUnavailableError(f"{self}: Google has no keys of kind {kind}; there are {', '.join(KINDS)}")
+        self.require_kind(kind)
         if self.version not in {None, 1}:
             raise KeyUnavailableError(f"{self}: a new key has version 1, not {self.version}; leave `version` out")
         ring, _, name = self.key.partition("/cryptoKeys/")

@@ -5,8 +5,9 @@ The key never leaves the token. It must be made so that it cannot: sensitive, no
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,7 +15,7 @@ from acme_ca.keys.base import KeyBackend, PrivateKey
 from acme_ca.keys.pkcs11_uri import Pkcs11Uri
 from acme_ca.paths import AnchoredPath
 from acme_ca.secret import Secret
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import KEY_TYPES, MLDSA_KEY_TYPES, KeyType
 
 if TYPE_CHECKING:
     from acme_ca.keys.pkcs11_library import Door, Library
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class Pkcs11Key(KeyBackend):
     """A key in an HSM or another token."""
 
+    kinds: ClassVar[Collection[KeyType]] = tuple(kind for kind in KEY_TYPES if kind not in MLDSA_KEY_TYPES)
     type: Literal["pkcs11"]
     uri: Pkcs11Uri
     """Names token and key: `pkcs11:token=LABEL;object=LABEL`, RFC 7512."""
@@ -73,6 +75,7 @@ class Pkcs11Key(KeyBackend):
         """Make a key pair in the token, which the private key cannot leave. Raises KeyUnavailableError, KeyAway."""
         from acme_ca.keys.pkcs11_objects import generate
 
+        self.require_kind(kind)
         door, library = self._ways()
         with library.turn(str(self)):
             library.write(door, lambda session: generate(session, self.uri, kind))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from acme_ca import public_keys
-from acme_ca.keys.base import KeyBackend, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyBackend, KeyUnavailableError, MldsaPrivateKey, PrivateKey
 from acme_ca.paths import AnchoredPath
 from acme_ca.problems import BadPublicKey
 from acme_ca.secret import Secret, SecretUnavailableError
@@ -29,6 +29,12 @@ CURVES: dict[str, ec.EllipticCurve] = {
     "ec-p256": ec.SECP256R1(),
     "ec-p384": ec.SECP384R1(),
     "ec-p521": ec.SECP521R1(),
+}
+
+MLDSA: dict[str, type[MldsaPrivateKey]] = {
+    "ml-dsa-44": mldsa.MLDSA44PrivateKey,
+    "ml-dsa-65": mldsa.MLDSA65PrivateKey,
+    "ml-dsa-87": mldsa.MLDSA87PrivateKey,
 }
 
 
@@ -83,7 +89,10 @@ class SoftwareKey(KeyBackend):
                 f"the passphrase of {self.passphrase} has {len(passphrase)} bytes, at least {SHORTEST_PASSPHRASE} are "
                 "needed; `openssl rand -base64 32` makes a good one"
             )
-        key = _generate(kind)
+        try:
+            key = _generate(kind)
+        except UnsupportedAlgorithm as error:
+            raise KeyUnavailableError(f"{self}: {error}; cryptography has to be one with its own OpenSSL") from error
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
         try:
             self._write(pem)
@@ -133,4 +142,6 @@ def _generate(kind: KeyType) -> PrivateKey:
         return ed25519.Ed25519PrivateKey.generate()
     if kind in CURVES:
         return ec.generate_private_key(CURVES[kind])
+    if kind in MLDSA:
+        return MLDSA[kind].generate()
     return rsa.generate_private_key(public_exponent=65_537, key_size=int(kind.removeprefix("rsa-")))

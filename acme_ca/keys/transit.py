@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from pydantic import PositiveInt, StringConstraints
@@ -67,6 +67,7 @@ class _Signed(WireModel):
 class TransitKey(CloudKey):
     """A key in the Transit engine of Vault or OpenBao."""
 
+    kinds: ClassVar[Collection[KeyType]] = KINDS
     type: Literal["transit"] = "transit"
     address: ServiceUrl
     """Where it is: `https://host:8200`; http only for an agent on this machine."""
@@ -98,6 +99,7 @@ class TransitKey(CloudKey):
 
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a key that cannot be exported."""
+        self.require_kind(kind)
         if self.version not in {None, 1}:
             raise KeyUnavailableError(f"{self}: a new key has version 1, not {self.version}; leave `version` out")
         self._refuse_to_replace()

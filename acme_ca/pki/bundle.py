@@ -9,7 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from acme_ca.jose import jwk_from_public_key
+from acme_ca.jose import members_of
 
 REFRESH_HINT = 300  # seconds after which verifiers look again; new issuers are published several times that before use
 
@@ -23,6 +23,6 @@ def authorities(certificates: Iterable[x509.Certificate]) -> dict[str, Any]:
 
 
 def _key(certificate: x509.Certificate) -> dict[str, Any]:
-    public = jwk_from_public_key(certificate.public_key())  # type: ignore[arg-type]  # issuers have EC or RSA keys
+    public = members_of(certificate.public_key())  # type: ignore[arg-type]  # issuers have keys of known kinds
     der = b64encode(certificate.public_bytes(Encoding.DER)).decode()
-    return {**public.json, "use": "x509-svid", "x5c": [der]}
+    return {**public, "use": "x509-svid", "x5c": [der]}

@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from acme_ca.pki.ca import key_identifier_of
-from acme_ca.pki.signing import SigningKey, hash_for
+from acme_ca.pki.signing import SigningKey, sign
+from acme_ca.vocabulary import SignatureName
 
 REASONS = {
     1: x509.ReasonFlags.key_compromise,
@@ -45,7 +46,9 @@ class CrlRequest:
     urls: Sequence[str] = ()
 
 
-def make(request: CrlRequest, issuer: x509.Certificate, key: SigningKey) -> bytes:
+def make(
+    request: CrlRequest, issuer: x509.Certificate, key: SigningKey, signature: SignatureName | None = None
+) -> bytes:
     """Return the signed CRL in DER. A shard's distribution point is critical: others must not take it for the whole.
 
     The builder is given its lists at once: adding one entry copies all that are there.
@@ -63,7 +66,7 @@ def make(request: CrlRequest, issuer: x509.Certificate, key: SigningKey) -> byte
         extensions,
         [_entry(one) for one in request.revoked],
     )
-    return builder.sign(key, hash_for(key)).public_bytes(Encoding.DER)
+    return sign(builder, key, signature).public_bytes(Encoding.DER)
 
 
 def to_pem(der: bytes) -> bytes:

@@ -34,6 +34,9 @@ SIGNATURE_ALGORITHMS: dict[ObjectIdentifier, str] = {
     SignatureAlgorithmOID.RSA_WITH_SHA384: "sha384WithRSAEncryption",
     SignatureAlgorithmOID.RSA_WITH_SHA512: "sha512WithRSAEncryption",
     SignatureAlgorithmOID.ED25519: "Ed25519",
+    SignatureAlgorithmOID.ML_DSA_44: "ML-DSA-44",
+    SignatureAlgorithmOID.ML_DSA_65: "ML-DSA-65",
+    SignatureAlgorithmOID.ML_DSA_87: "ML-DSA-87",
 }
 EXTENSION_REQUESTS = (
     ObjectIdentifier("1.2.840.113549.1.9.14"),  # extensionRequest, RFC 2985 §5.4.2

@@ -22,9 +22,10 @@ from acme_ca.pki import leaf, lint
 from acme_ca.pki.ca import key_identifier_of
 from acme_ca.pki.leaf import LeafRequest
 from acme_ca.pki.profile import Usage
-from acme_ca.pki.signing import SigningKey, hash_for, throwaway_like
+from acme_ca.pki.signing import SigningKey, sign, signatures_of, throwaway_like
 from acme_ca.pki.signing import new_serial as new_serial
 from acme_ca.public_keys import spki_sha256
+from acme_ca.vocabulary import SignatureName
 
 CRL = ".crl"  # RFC 2585 §4.2
 PEM_LINE = 64  # characters, RFC 7468 §2
@@ -52,16 +53,23 @@ class Issuer:
     crl_shards: int = 1
     ocsp_url: str | None = None
     alternates: tuple[tuple[x509.Certificate, ...], ...] = ()
+    signature: SignatureName | None = None
+    """What it signs with, where its key leaves a choice."""
     _proved: set[Usage] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a key that is not the certificate's, and a chain that does not hold together."""
         if self.key.public_key() != self.certificate.public_key():
             raise ValueError(f"the key of issuer {self.id} does not belong to its certificate")
+        if self.signature not in {None, *(possible := signatures_of(self.key.public_key()))}:
+            raise ValueError(
+                f"signature: the key of issuer {self.id} does not sign with {self.signature}; "
+                f"expected {' or '.join(possible)}"
+            )
         path = (self.certificate, *self.chain, self.root)
         if any(isinstance(certificate.public_key(), ed25519.Ed25519PublicKey) for certificate in path):
             # The path verifier, and browsers with it, take Ed25519 keys in leafs only: nothing would verify.
-            raise ValueError(f"the chain of issuer {self.id} has an Ed25519 CA key; expected EC or RSA keys")
+            raise ValueError(f"the chain of issuer {self.id} has an Ed25519 CA key; expected EC, RSA or ML-DSA keys")
         for below, above in pairwise(path):
             try:
                 below.verify_directly_issued_by(above)
@@ -122,8 +130,9 @@ class Issuer:
         crl_url = self.crl_url_of(self.shard_of(request.serial)) if self.crl_shards > 1 else self.crl_url
         built = leaf.builder(request, self.certificate, self.issuer_url, crl_url, self.ocsp_url)
         throwaway = throwaway_like(self.key)
-        lint.check(built.sign(throwaway, hash_for(throwaway)), request, self.certificate, crl_url, self.ocsp_url)
-        certificate = built.sign(self.key, hash_for(self.key))
+        draft = sign(built, throwaway, self.signature)
+        lint.check(draft, request, self.certificate, crl_url, self.ocsp_url)
+        certificate = sign(built, self.key, self.signature)
         self._verify(certificate, request)
         return certificate
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import new as new_hash
+from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -20,7 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from acme_ca.pki import der
 from acme_ca.pki.ca import key_identifier_of
 from acme_ca.pki.der import DerError, Reader
-from acme_ca.pki.signing import SigningKey, hash_for, new_serial
+from acme_ca.pki.signing import MldsaPrivateKey, SigningKey, new_mldsa, new_serial, sign
+from acme_ca.public_keys import mldsa_kind
+from acme_ca.vocabulary import MldsaKeyType, SignatureName
 
 SUCCESSFUL, MALFORMED_REQUEST, INTERNAL_ERROR, TRY_LATER, UNAUTHORIZED = 0, 1, 2, 3, 6  # OCSPResponseStatus, §4.2.1
 MOST_CERTIFICATES = 32  # in one request; each is a look into the ledger
@@ -32,6 +35,12 @@ LONGEST_NONCE = 128  # octets, RFC 9654 §2.1
 NONCE = bytes.fromhex("06092b0601050507300102")  # id-pkix-ocsp-nonce
 BASIC = bytes.fromhex("06092b0601050507300101")  # id-pkix-ocsp-basic
 ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+MLDSA: dict[MldsaKeyType, bytes] = {  # without parameters, RFC 9881 §3
+    "ml-dsa-44": bytes.fromhex("300b0609608648016503040311"),
+    "ml-dsa-65": bytes.fromhex("300b0609608648016503040312"),
+    "ml-dsa-87": bytes.fromhex("300b0609608648016503040313"),
+}
+ResponderKey: TypeAlias = ec.EllipticCurvePrivateKey | MldsaPrivateKey
 HASHES = {
     bytes.fromhex("06052b0e03021a"): "sha1",
     bytes.fromhex("0609608648016503040201"): "sha256",
@@ -77,7 +86,7 @@ class Responder:
     """The delegated signer of an issuer's responses. §4.2.2.2."""
 
     certificate: x509.Certificate
-    key: EllipticCurvePrivateKey = field(repr=False)
+    key: ResponderKey = field(repr=False)
 
     @property
     def ends_at(self) -> datetime:
@@ -146,15 +155,23 @@ def respond(singles: Sequence[Single], responder: Responder, produced_at: dateti
         value = der.encode(der.OCTET_STRING, der.encode(der.OCTET_STRING, nonce))
         parts.append(der.encode(der.context(1), der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, NONCE, value))))
     data = der.encode(der.SEQUENCE, *parts)
+    algorithm, signature = _signed(responder.key, data)
     basic = der.encode(
         der.SEQUENCE,
         data,
-        ECDSA_WITH_SHA256,
-        der.encode(der.BIT_STRING, b"\x00", responder.key.sign(data, ECDSA(SHA256()))),
+        algorithm,
+        der.encode(der.BIT_STRING, b"\x00", signature),
         der.encode(der.context(0), der.encode(der.SEQUENCE, responder.certificate.public_bytes(Encoding.DER))),
     )
     answer = der.encode(der.SEQUENCE, BASIC, der.encode(der.OCTET_STRING, basic))
     return der.encode(der.SEQUENCE, _status(SUCCESSFUL), der.encode(der.context(0), answer))
+
+
+def _signed(key: ResponderKey, data: bytes) -> tuple[bytes, bytes]:
+    """Return the AlgorithmIdentifier in DER, and the signature."""
+    if isinstance(key, MldsaPrivateKey):
+        return MLDSA[mldsa_kind(key.public_key())], key.sign(data)
+    return ECDSA_WITH_SHA256, key.sign(data, ec.ECDSA(SHA256()))
 
 
 def failure(status: int) -> bytes:
@@ -162,13 +179,21 @@ def failure(status: int) -> bytes:
     return der.encode(der.SEQUENCE, _status(status))
 
 
+def new_responder_key(issuer: SigningKey) -> ResponderKey:
+    """Make a key as good as the issuer's where that is ML-DSA's; else on P-256: answers stay small and quick."""
+    if isinstance(issuer, MldsaPrivateKey):
+        return new_mldsa(mldsa_kind(issuer.public_key()))
+    return ec.generate_private_key(ec.SECP256R1())
+
+
 def make_responder(
-    key: EllipticCurvePrivateKey,
+    key: ResponderKey,
     name: str,
     issuer: x509.Certificate,
     issuer_key: SigningKey,
     now: datetime,
     lifetime: timedelta,
+    signature: SignatureName | None = None,
 ) -> Responder:
     """Return a responder whose certificate the issuer signs: for OCSP alone, and not to be checked itself. §4.2.2.2.1.
 
@@ -176,7 +201,7 @@ def make_responder(
     """
     now = now.replace(microsecond=0)
     public_key = key.public_key()
-    certificate = (
+    built = (
         x509.CertificateBuilder()
         .serial_number(new_serial())
         .issuer_name(issuer.subject)
@@ -190,8 +215,8 @@ def make_responder(
         .add_extension(x509.OCSPNoCheck(), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(key_identifier_of(issuer), critical=False)
-        .sign(issuer_key, hash_for(issuer_key))
     )
+    certificate = sign(built, issuer_key, signature)
     certificate.verify_directly_issued_by(issuer)
     return Responder(certificate, key)
 

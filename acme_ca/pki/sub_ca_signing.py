@@ -11,7 +11,8 @@ from cryptography.x509 import verification
 
 from acme_ca.pki import sub_ca_lint
 from acme_ca.pki.issuer import IssuanceError, Issuer
-from acme_ca.pki.signing import hash_for, throwaway_like
+from acme_ca.pki.signing import sign as signed
+from acme_ca.pki.signing import throwaway_like
 from acme_ca.pki.sub_ca import SubCaRequest, builder
 from acme_ca.pki.sub_ca_trial import try_out
 
@@ -19,7 +20,7 @@ from acme_ca.pki.sub_ca_trial import try_out
 def sign(issuer: Issuer, request: SubCaRequest) -> x509.Certificate:
     """Return the signed certificate; raises LintError or IssuanceError when it is not what it has to be."""
     rehearse(issuer, request)
-    certificate = builder(issuer, request, request.public_key).sign(issuer.key, hash_for(issuer.key))
+    certificate = signed(builder(issuer, request, request.public_key), issuer.key, issuer.signature)
     _verify(issuer, certificate, request)
     return certificate
 
@@ -27,10 +28,10 @@ def sign(issuer: Issuer, request: SubCaRequest) -> x509.Certificate:
 def rehearse(issuer: Issuer, request: SubCaRequest) -> None:
     """Do all that can be done without the issuer's key; raises LintError."""
     throwaway = throwaway_like(issuer.key)
-    certificate = builder(issuer, request, request.public_key).sign(throwaway, hash_for(throwaway))
+    certificate = signed(builder(issuer, request, request.public_key), throwaway, issuer.signature)
     sub_ca_lint.check(certificate, request, issuer)
     own_key = ec.generate_private_key(ec.SECP256R1())
-    twin = builder(issuer, request, own_key.public_key()).sign(throwaway, hash_for(throwaway))
+    twin = signed(builder(issuer, request, own_key.public_key()), throwaway, issuer.signature)
     try_out(twin, own_key, request)
 
 

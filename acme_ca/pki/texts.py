@@ -1,4 +1,4 @@
-"""Signatures of CA keys over texts, made as those of certificates: ECDSA in DER, RSASSA-PKCS1-v1_5. RFC 3279 §2.2."""
+"""Signatures of CA keys over texts: ECDSA in DER and RSASSA-PKCS1-v1_5 (RFC 3279 §2.2), ML-DSA (RFC 9881 §3)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-from acme_ca.pki.signing import SigningKey, hash_of
-from acme_ca.public_keys import PublicKey
+from acme_ca.pki.signing import MldsaPrivateKey, SigningKey, hash_of
+from acme_ca.public_keys import MldsaPublicKey, PublicKey
 
 SEQUENCE = 0x30  # the first octet of whatever else a CA's key signs. X.690 §8.9
 
@@ -15,9 +15,11 @@ SEQUENCE = 0x30  # the first octet of whatever else a CA's key signs. X.690 §8.
 def sign(key: SigningKey, text: bytes) -> bytes:
     """Return the signature over a text that can be nothing else that the key signs; raises ValueError."""
     _require_text(text)
+    if isinstance(key, MldsaPrivateKey):
+        return key.sign(text)
     algorithm = hash_of(key.public_key())
     if isinstance(key, ed25519.Ed25519PrivateKey) or algorithm is None:
-        raise ValueError("expected an EC or RSA key")
+        raise ValueError("expected an EC, RSA or ML-DSA key")
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(text, ec.ECDSA(algorithm))
     return key.sign(text, PKCS1v15(), algorithm)
@@ -27,10 +29,12 @@ def is_signed(text: bytes, signature: bytes, key: PublicKey) -> bool:
     """Whether the signature is the key's."""
     _require_text(text)
     algorithm = hash_of(key)
-    if isinstance(key, ed25519.Ed25519PublicKey) or algorithm is None:
-        return False
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
+        if isinstance(key, MldsaPublicKey):
+            key.verify(signature, text)
+        elif isinstance(key, ed25519.Ed25519PublicKey) or algorithm is None:
+            return False
+        elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, text, ec.ECDSA(algorithm))
         else:
             key.verify(signature, text, PKCS1v15(), algorithm)

@@ -236,6 +236,7 @@ def _made(ca: Authority, environment: Environment, issuer: Issuer, before: Crl) 
         ),
         issuer.certificate,
         issuer.key,
+        issuer.signature,
     )
     after.entries, after.size = len(revoked), len(after.der)
     return after

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from acme_ca.authority import Environment
-from acme_ca.jose import jwk_from_public_key
+from acme_ca.jose import thumbprint_of
 from acme_ca.models import base
 from acme_ca.models.account import Account
 from acme_ca.models.authorization import Authorization
@@ -81,7 +81,7 @@ def check_key(
     if csr.key_type not in allowed:
         raise BadCsr(f"profile {order.profile} takes {', '.join(allowed)} keys, the CSR has {csr.key_type}")
     environment.policy.check_key(decision, csr.key_type)
-    if jwk_from_public_key(csr.public_key).thumbprint == account.thumbprint:
+    if thumbprint_of(csr.public_key) == account.thumbprint:
         raise BadCsr("the CSR has the account's own key; a certificate needs a key of its own (RFC 8555 §11.1)")
     if is_blocked(connection, csr.public_key):
         raise BadCsr("the key was reported compromised; make a new one")

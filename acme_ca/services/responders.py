@@ -12,14 +12,13 @@ from time import monotonic
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from acme_ca import baton, clock, metrics
 from acme_ca.authority import Authority, Environment
 from acme_ca.pki import ocsp as pki
 from acme_ca.pki.issuer import Issuer
-from acme_ca.pki.ocsp import Responder
+from acme_ca.pki.ocsp import Responder, ResponderKey
 from acme_ca.services import audit, private_files
 
 SHORTEST_LIFE = timedelta(days=2)
@@ -113,7 +112,7 @@ def load(path: Path, issuer: Issuer) -> Responder | None:
     except Exception as error:  # noqa: BLE001 - a file of any content, and each is told and made anew
         log.warning("ocsp.responder_unreadable", path=str(path), error=str(error))
         return None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if not isinstance(key, ResponderKey) or key.public_key() != certificate.public_key():
         return None
     return Responder(certificate, key)
 
@@ -135,9 +134,10 @@ def _renew(ca: Authority, environment: Environment, issuer: Issuer) -> bool:
         return False
     if old is not None and old.ends_at == issuer.certificate.not_valid_after_utc:
         return False  # no other would live longer
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = pki.new_responder_key(issuer.key)
     with baton.aside():
-        new = pki.make_responder(key, f"OCSP responder of {issuer.id}", issuer.certificate, issuer.key, now, lifetime)
+        name = f"OCSP responder of {issuer.id}"
+        new = pki.make_responder(key, name, issuer.certificate, issuer.key, now, lifetime, issuer.signature)
     with ca.database.write(durable=True) as connection:
         audit.record(
             connection,

@@ -22,7 +22,7 @@ from acme_ca import public_keys
 from acme_ca.clock import rfc3339
 from acme_ca.jose.encoding import b64url_decode, load_object, shown
 from acme_ca.problems import Malformed, Problem
-from acme_ca.public_keys import PublicKey
+from acme_ca.public_keys import JosePublicKey
 from acme_ca.vocabulary import KeyType
 from acme_ca.workload.base import LEEWAY, BindingMode, Expected, refusal
 
@@ -63,7 +63,7 @@ class Key:
     kid: str | None = None
 
     @classmethod
-    def of(cls, public: PublicKey, kid: str | None = None, alg: str | None = None) -> Self:
+    def of(cls, public: JosePublicKey, kid: str | None = None, alg: str | None = None) -> Self:
         """Return the key, for `alg` alone if that is given; raises BadPublicKey for a weak or unknown one."""
         fitting = _FITTING[public_keys.check(public)]
         if alg is not None:
@@ -266,7 +266,7 @@ def _names(keys: Sequence[Key]) -> str:
     return ", ".join((*named, "...") if len(keys) > _MANY else named) or "none"
 
 
-def _jose_key(public: PublicKey) -> _JoseKey:
+def _jose_key(public: JosePublicKey) -> _JoseKey:
     if isinstance(public, RSAPublicKey):
         return RSAKey.import_key(public)
     return ECKey.import_key(public) if isinstance(public, EllipticCurvePublicKey) else OKPKey.import_key(public)

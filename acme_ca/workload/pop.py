@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAl
 
 from acme_ca import public_keys
 from acme_ca.jose.encoding import b64url_decode, load_object, shown
-from acme_ca.problems import Malformed, Problem
-from acme_ca.public_keys import PublicKey
+from acme_ca.problems import BadPublicKey, Malformed, Problem
+from acme_ca.public_keys import JosePublicKey
+from acme_ca.vocabulary import MLDSA_KEY_TYPES
 from acme_ca.workload import chain
 from acme_ca.workload.base import MAX_EVIDENCE, Expected, refusal
 
@@ -157,10 +158,11 @@ def _certificate(text: object, what: str) -> x509.Certificate:
 def _verify_signature(signed: SignedProof) -> None:
     try:
         key = signed.leaf.public_key()
-        public_keys.check(key)
+        if public_keys.check(key) in MLDSA_KEY_TYPES:
+            raise BadPublicKey("signatures by ML-DSA are not read here; expected EC, RSA or Ed25519")
     except Problem as problem:
         raise refusal("signature_invalid", f"the key of the leaf certificate: {problem.detail}") from problem
-    accepted, check = _verifier(key)  # type: ignore[arg-type]  # public_keys.check lets only these kinds through
+    accepted, check = _verifier(key)  # type: ignore[arg-type]  # only these kinds come so far
     if signed.alg not in accepted:
         raise refusal(
             "signature_invalid",
@@ -174,7 +176,7 @@ def _verify_signature(signed: SignedProof) -> None:
         ) from error
 
 
-def _verifier(key: PublicKey) -> tuple[tuple[str, ...], Callable[[SignedProof], None]]:
+def _verifier(key: JosePublicKey) -> tuple[tuple[str, ...], Callable[[SignedProof], None]]:
     """Return the algorithms that go with the key, and how one is verified, which raises InvalidSignature."""
     if isinstance(key, EllipticCurvePublicKey):
         return (_CURVES[key.curve.name],), lambda signed: _verify_ec(key, signed)

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from acme_ca import public_keys
 from acme_ca.cli import cli
 from acme_ca.pki.ca import constraints_to
 from tests.support.ca import make_ca_files
@@ -350,3 +351,13 @@ def test_what_is_no_certificate_is_refused(path: Path, corporate: Corporate, tmp
         assert result.exit_code == 1
         assert reason in result.stderr
     assert run(path, "import", path.parent / "certificates" / "admin.pem").exit_code == 1
+
+
+def test_an_issuer_of_ml_dsa_is_asked_for_and_the_listener_keeps_to_what_tls_reads(path: Path) -> None:
+    request = done(run(path, "csr", ISSUER, "--create", "ml-dsa-65", "--json"))
+    csr = x509.load_pem_x509_csr(request["csr"].encode())
+    assert csr.is_signature_valid
+    assert public_keys.check(csr.public_key()) == "ml-dsa-65"
+    refused = run(path, "csr", "service/service-1", "--create", "ml-dsa-65")
+    assert refused.exit_code == 1
+    assert "ml-dsa-65 is no kind of key for service/service-1; expected ec-p256, " in refused.stderr

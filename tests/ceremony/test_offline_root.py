@@ -20,6 +20,7 @@ from acme_ca.ceremony import transcript
 from acme_ca.ceremony.plan import load
 from acme_ca.cli import cli
 from acme_ca.pki.csr import proved_key
+from acme_ca.pki.signing import new_mldsa, signature_of
 from tests.support.ca import make_ca_files
 from tests.support.corporate import openssl
 from tests.support.offline import PLAN, Offline
@@ -291,3 +292,15 @@ def test_an_intermediate_from_a_ceremony_is_imported(tmp_path: Path) -> None:
     shutil.copy(offline.done("sign-crl")["files"][-1], certificates / "root-1.crl")
     checked = CliRunner().invoke(cli, ["config", "check", "--config", str(path)])
     assert checked.exit_code == 0, checked.output
+
+
+def test_a_ceremony_is_held_with_ml_dsa(tmp_path: Path) -> None:
+    offline = Offline.prepare(tmp_path, PLAN.replace('kind = "ec-p384"', 'kind = "ml-dsa-87"'))
+    offline.done("create")
+    offline.done("sign-intermediate", offline.request("prod-1", new_mldsa("ml-dsa-65")), "--name", "prod-1")
+    offline.done("sign-crl")
+    assert offline.run("verify", offline.transcript).exit_code == 0
+    signed = [signature_of(certificate(tmp_path / f"{name}.pem")) for name in ("root-corp", "prod-1")]
+    assert signed == ["ml-dsa-87"] * 2
+    offline.transcript.write_text(offline.transcript.read_text().replace("Corp", "Evil"))
+    assert offline.run("verify", offline.transcript).exit_code == 1

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePublicKey
 
+from acme_ca import public_keys
 from acme_ca.cli import cli, starter
 from acme_ca.config import load
 from acme_ca.db import Database
@@ -350,3 +351,42 @@ def test_name_servers_of_the_system_are_read(tmp_path: Path) -> None:
     )
     assert starter.system_resolvers(path) == ("10.0.0.53", "::1")
     assert starter.system_resolvers(tmp_path / "nowhere") == ()
+
+
+def test_kinds_of_keys_are_chosen_and_the_listener_keeps_what_tls_reads(init: Init, folder: Path) -> None:
+    made(init("--json", "--environment", "prod", "--root-key", "rsa-3072", "--issuer-key", "ml-dsa-44"))
+    config = load(folder / "acme-ca.toml")
+    (prod,) = config.environment["prod"].issuer
+    kinds = {
+        path.stem: public_keys.check(x509.load_pem_x509_certificate(path.read_bytes()).public_key())
+        for path in (prod.root, prod.certificate, config.service.issuer.certificate)
+    }
+    assert kinds == {"root": "rsa-3072", "prod-1": "ml-dsa-44", "service-1": "ec-p256"}
+
+
+def test_a_root_of_another_name_is_made_when_its_kind_is_given(init: Init, folder: Path) -> None:
+    made(init("--json", "--environment", "prod"))
+    path = folder / "acme-ca.toml"
+    service, environment, prod = path.read_text().partition("[environment.prod]")
+    prod = prod.replace("root.pem", "root-2.pem").replace("root-1.crl", "root-2-1.crl").replace("prod-1", "prod-2")
+    path.write_text(service + environment + prod)
+    assert list(made(init("--json"))["waiting"]) == ["prod/prod-2"]
+    document = made(init("--json", "--root-key", "ml-dsa-87", "--issuer-key", "ml-dsa-65"))
+    wanted = ("keys/root-2.key", "certificates/root-2.pem", "keys/prod-2.key", "certificates/prod-2.pem")
+    assert document["created"] == [str(folder / name) for name in (*wanted, "certificates/root-2-1.crl")]
+    assert document["waiting"] == {}
+    (folder / "keys" / "root-2.key").unlink()
+    assert made(init("--json"))["created"] == []
+
+
+def test_a_token_is_not_asked_for_what_it_cannot_make(init: Init, folder: Path) -> None:
+    result = init("--issuer-key", "ml-dsa-65", "--pkcs11-module", "/nowhere.so", "--pkcs11-token", "none")
+    assert result.exit_code == 2
+    assert "a token makes no key of kind ml-dsa-65" in result.stderr
+    assert not folder.exists()
+
+
+def test_requests_for_an_offline_root_have_the_kind_that_was_asked_for(init: Init) -> None:
+    waiting = made(init("--json", "--environment", "prod", "--offline-root", "--issuer-key", "ml-dsa-65"))["waiting"]
+    assert "--create ml-dsa-65 " in waiting["prod/prod-1"]
+    assert "--create ec-p256 " in waiting["service/service-1"]

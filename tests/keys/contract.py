@@ -42,7 +42,7 @@ def verify(key: public_keys.PublicKey, signature: bytes, message: bytes = MESSAG
     elif isinstance(key, RSAPublicKey):
         key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
     else:
-        assert isinstance(key, Ed25519PublicKey)
+        assert isinstance(key, Ed25519PublicKey | public_keys.MldsaPublicKey)
         key.verify(signature, message)
 
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from acme_ca import public_keys
 from acme_ca.keys import AnyKey, KeyBackend, KeyUnavailableError, SoftwareKey
 from acme_ca.secret import Secret
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import MLDSA_KEY_TYPES, KeyType
 from tests.keys.contract import KeyContract
 
 PASSPHRASE = b"a passphrase long enough"
@@ -41,13 +41,13 @@ PrivateKeyLike = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | x25519.X25519P
 
 
 class TestSoftwareKey(KeyContract):
-    @pytest.fixture(params=["ec-p256", "ec-p384", "ed25519", "rsa-2048"])
+    @pytest.fixture(params=["ec-p256", "ec-p384", "ed25519", "rsa-2048", "ml-dsa-65"])
     def backend(self, unopened: SoftwareKey, request: pytest.FixtureRequest) -> KeyBackend:
         unopened.create(request.param)
         return unopened
 
 
-@pytest.mark.parametrize("kind", ["ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-3072"])
+@pytest.mark.parametrize("kind", ["ec-p256", "ec-p384", "ec-p521", "ed25519", "rsa-3072", *MLDSA_KEY_TYPES])
 def test_a_key_of_the_asked_kind_is_created(unopened: SoftwareKey, kind: KeyType) -> None:
     assert public_keys.check(unopened.create(kind).public_key()) == kind
 

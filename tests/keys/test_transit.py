@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from acme_ca import public_keys
 from acme_ca.keys import KeyAway, KeyBackend, KeyUnavailableError, TransitKey
 from acme_ca.secret import Secret
-from acme_ca.vocabulary import KEY_TYPES, KeyType
+from acme_ca.vocabulary import KeyType
 from tests.keys.contract import KeyContract, sign, verify
 from tests.support import key_service, transit
 from tests.support.transit import TOKEN, Transit
@@ -45,7 +45,7 @@ class TestTransitKey(KeyContract):
         return key
 
 
-@pytest.mark.parametrize("kind", KEY_TYPES)
+@pytest.mark.parametrize("kind", TransitKey.kinds)
 def test_a_key_of_the_asked_kind_is_created(engine: Transit, key: TransitKey, kind: KeyType) -> None:
     assert not key.exists()
     made = key.create(kind)

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from acme_ca.identifiers import Identifier
 from acme_ca.pki import csr as requests
 from acme_ca.pki.csr import Csr
+from acme_ca.pki.signing import MldsaPrivateKey, new_mldsa
 from acme_ca.problems import BadCsr
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import MLDSA_KEY_TYPES, KeyType
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(65_537, 2048)
@@ -57,7 +58,7 @@ def request(
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     for extension in ((x509.SubjectAlternativeName(names),) if names else ()) + extensions:
         builder = builder.add_extension(extension, critical=False)
-    if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | MldsaPrivateKey):
         return builder.sign(key, None).public_bytes(Encoding.DER)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
@@ -108,6 +109,7 @@ def dns(*values: str) -> frozenset[Identifier]:
         (ec.generate_private_key(ec.SECP521R1()), "ec-p521"),
         (RSA_KEY, "rsa-2048"),
         (ed25519.Ed25519PrivateKey.generate(), "ed25519"),
+        *((new_mldsa(kind), kind) for kind in MLDSA_KEY_TYPES),
     ],
 )
 def test_the_key_is_read(key: SigningKey, kind: KeyType) -> None:

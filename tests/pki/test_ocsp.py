@@ -91,7 +91,9 @@ def test_responses_are_read_by_others_as_they_are_meant(
     assert found.certificates == [responder.certificate]
     key_id = responder.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     assert found.responder_key_hash == key_id
-    responder.key.public_key().verify(found.signature, found.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
+    public_key = responder.key.public_key()
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)
+    public_key.verify(found.signature, found.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
 
 
 def test_every_certificate_of_a_request_is_answered_in_its_place(ca: Authority, responder: Responder) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from acme_ca.pki.signing import MldsaPrivateKey
 from tests.support.jws import Signer, b64
 
 CONTENT_TYPE = "application/jose+json"
@@ -27,7 +28,8 @@ def make_csr(names: Sequence[str], key: Any = None, uris: Sequence[str] = ()) ->
     builder = (
         x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(alternative, critical=False)
     )
-    return builder.sign(key or ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.DER)
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    return builder.sign(key, None if isinstance(key, MldsaPrivateKey) else SHA256()).public_bytes(Encoding.DER)
 
 
 def certificates(pem: str) -> list[x509.Certificate]:

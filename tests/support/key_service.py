@@ -43,6 +43,7 @@ def kind_of(key: PrivateKey) -> str:
         return f"rsa-{key.key_size}"
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return "ed25519"
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
     return next(kind for kind, curve in CURVES.items() if curve.name == key.curve.name)
 
 

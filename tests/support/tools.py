@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from functools import cache
 from glob import glob
@@ -23,6 +24,13 @@ def require_tool(name: str) -> Path:
     if pattern is not None and os.environ.get("CI") == "true":
         pytest.fail(f"{name} is missing, although `scripts/setup --test` installs it: {pattern} is not there")
     pytest.skip(f"{name} is missing; `scripts/setup --test` installs what Debian has")
+
+
+def require_openssl(*version: int) -> None:
+    """Skip a test that needs a newer openssl than there is."""
+    said = subprocess.run([require_tool("openssl"), "version"], capture_output=True, text=True, check=True).stdout
+    if tuple(int(part) for part in said.split()[1].split(".")[: len(version)]) < version:
+        pytest.skip(f"needs openssl {'.'.join(map(str, version))} or newer; there is {said.strip()}")
 
 
 def venv_tool(name: str) -> Path:
