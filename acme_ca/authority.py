@@ -153,13 +153,14 @@ class Environment:
         """Whether a valid authorization is good for further orders of its account."""
         return self.settings.authorization_lifetime > 0
 
-    def issuer(self, now: datetime, lifetime: timedelta) -> Issuer:
-        """Return the first issuer that may sign for `lifetime`; raises ServiceUnavailable when none can."""
+    def issuer(self, now: datetime, lifetime: timedelta, profile: Profile) -> Issuer:
+        """Return the first issuer that may sign for `lifetime` as a profile asks; raises ServiceUnavailable."""
         for issuer in self.issuers:
-            if issuer.can_sign(now, lifetime) and self.trusts(issuer):
+            if issuer.signs_as(profile) and issuer.can_sign(now, lifetime) and self.trusts(issuer):
                 return issuer
         raise ServiceUnavailable(
-            f"no issuer of environment {self.name} is trusted and lives long enough to sign for {lifetime}; "
+            f"no issuer of environment {self.name} is trusted and lives long enough to sign for {lifetime} with "
+            f"{' or '.join(profile.signed_by) or 'anything'}; "
             "the operators must renew one",
             retry_after=300,
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from acme_ca.config import algorithms
 from acme_ca.config.mistakes import ConfigError, Location, did_you_mean, explain, parse, place, read
 from acme_ca.config.tables import Config
 from acme_ca.pki.profile import BUILTIN
@@ -35,6 +36,8 @@ def loads(text: str, path: Path, *, files: bool = True) -> Config:
     except ValidationError as error:
         mistakes += explain(error, data, json_schema())
         raise ConfigError(place(path, text, mistakes)) from error
+    if files and not mistakes:
+        mistakes += algorithms.misfits(config)
     if mistakes:
         raise ConfigError(place(path, text, mistakes))
     return config

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtensionOID
 from acme_ca.pki import leaf, lint
 from acme_ca.pki.ca import key_identifier_of
 from acme_ca.pki.leaf import LeafRequest
-from acme_ca.pki.profile import Usage
+from acme_ca.pki.profile import Profile, Usage
 from acme_ca.pki.signing import SigningKey, sign, signatures_of, throwaway_like
 from acme_ca.pki.signing import new_serial as new_serial
 from acme_ca.public_keys import spki_sha256
@@ -78,6 +78,11 @@ class Issuer:
                 raise ValueError(f"the chain of issuer {self.id} does not hold: {names}") from error
 
     @cached_property
+    def signs_with(self) -> SignatureName:
+        """What leafs, lists and responders of it are signed with."""
+        return self.signature or signatures_of(self.key.public_key())[0]
+
+    @cached_property
     def key_id(self) -> bytes:
         """The key identifier that leafs name their issuer by. RFC 5280 §4.2.1.1."""
         return key_identifier_of(self.certificate).key_identifier or b""
@@ -110,6 +115,10 @@ class Issuer:
     def begins_at(self) -> datetime:
         """Since when all certificates of the chain are valid."""
         return max(certificate.not_valid_before_utc for certificate in (self.certificate, *self.chain, self.root))
+
+    def signs_as(self, profile: Profile) -> bool:
+        """Whether its signatures are those that a profile asks for."""
+        return not profile.signed_by or self.signs_with in profile.signed_by
 
     def can_sign(self, now: datetime, lifetime: timedelta) -> bool:
         """Whether a leaf of this lifetime, made now, ends before everything above it."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from acme_ca.vocabulary import KeyType
+from acme_ca.vocabulary import AuthoritySignature, KeyType
 
 Usage = Literal["serverAuth", "clientAuth"]
 
@@ -37,6 +37,8 @@ class Profile(BaseModel):
     revocation: Literal["none", "crl"]  # "none" says so in the certificate: noRevAvail, RFC 9608
     subject: Literal["empty", "common-name"] = "empty"
     may_carry_uri: bool = False
+    signed_by: tuple[AuthoritySignature, ...] = ()
+    """What its certificates may be signed with: of an environment's issuers only those that do; none named: all."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Profile:

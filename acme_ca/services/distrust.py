@@ -240,9 +240,9 @@ def _require_others(after: Environment, issuer: Issuer) -> None:
             return
         consequence = "no sub-CA would be signed until `sub_ca` names another issuer"
     else:
-        longest = timedelta(seconds=max(profile.lifetime for profile in after.profiles.values()))
         try:
-            after.issuer(clock.now(), longest)
+            for profile in after.profiles.values():
+                after.issuer(clock.now(), timedelta(seconds=profile.lifetime), profile)
         except ServiceUnavailable:
             consequence = "orders would be answered 503 until another issuer is configured, or lives long enough"
         else:

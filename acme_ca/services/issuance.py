@@ -175,7 +175,7 @@ def _claim(
     not_before, not_after = validity(
         profile, now, decision.max_lifetime, order.not_before, order.not_after, asked_at=order.created_at
     )
-    issuer = environment.issuer(now, not_after - now)
+    issuer = environment.issuer(now, not_after - now, profile)
     leaf = LeafRequest(
         identifiers=names,
         uris=uris,

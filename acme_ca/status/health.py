@@ -76,4 +76,4 @@ def _responders(ca: Authority) -> str | None:
 
 def _issuer(environment: Environment) -> None:
     profile = environment.profiles[environment.settings.default_profile]
-    environment.issuer(clock.now(), timedelta(seconds=profile.lifetime))
+    environment.issuer(clock.now(), timedelta(seconds=profile.lifetime), profile)

@@ -44,6 +44,8 @@ OF_ISSUERS = (
     "hsm-issuer",
     "compromise",
     "compromise-issuer",
+    "post-quantum",
+    "post-quantum-beside",
 )  # pages and settings that are not about workloads
 
 

@@ -93,18 +93,20 @@ def test_openssl_verifies_a_chain_of_ml_dsa(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signature", RSA_SIGNATURES)
 def test_openssl_verifies_what_an_rsa_issuer_signs_as_it_is_told(signature: SignatureName, tmp_path: Path) -> None:
-    by = issuer(RSA_KEY, signature)
+    verified_by_openssl(issuer(RSA_KEY, signature), tmp_path)
+
+
+def verified_by_openssl(by: Issuer, folder: Path) -> None:
+    """Have a leaf, a list and a responder's certificate verified."""
     leaf = by.issue(request(*dns("a.corp.example")))
-    assert signature_of(leaf) == signature
-    assert openssl_verify(tmp_path, by, leaf, "sslserver") == "leaf.pem: OK"
-    (tmp_path / "list.crl").write_bytes(revocation_list(by))
-    (tmp_path / "issuer.pem").write_bytes(by.certificate.public_bytes(Encoding.PEM))
-    assert "verify OK" in openssl(
-        tmp_path, "crl", "-inform", "DER", "-in", "list.crl", "-CAfile", "issuer.pem", "-noout"
-    )
+    assert openssl_verify(folder, by, leaf, "sslserver") == "leaf.pem: OK"
+    (folder / "list.crl").write_bytes(revocation_list(by))
+    (folder / "issuer.pem").write_bytes(by.certificate.public_bytes(Encoding.PEM))
+    checked = openssl(folder, "crl", "-inform", "DER", "-in", "list.crl", "-CAfile", "issuer.pem", "-noout")
+    assert "verify OK" in checked
     (responder,) = answer(by).certificates
     responder.verify_directly_issued_by(by.certificate)
-    assert signature_of(responder) == signature
+    assert [signature_of(one) for one in (leaf, responder)] == [by.signs_with] * 2
 
 
 @pytest.mark.parametrize("name", HASHES)
