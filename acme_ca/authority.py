@@ -20,7 +20,6 @@ from acme_ca.identifiers import Identifier
 from acme_ca.keys import PrivateKey
 from acme_ca.models.account import Account
 from acme_ca.models.binding import Binding, live_binding
-from acme_ca.pki import crl
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.profile import BUILTIN, Profile
 from acme_ca.policies_in_force import PoliciesInForce, Shadow
@@ -30,6 +29,9 @@ from acme_ca.policy.scope import stored
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.processes import Processes
+from acme_ca.root_files import load_anchor
+from acme_ca.root_files import load_root_crl as load_root_crl
+from acme_ca.root_files import root_crls as root_crls
 from acme_ca.spent_nonces import SpentNonces, spent_nonces
 from acme_ca.workload import Expected, Proof, Provider, Workload, refusal
 from acme_ca.workload.identify import asking, identify
@@ -57,6 +59,8 @@ class Environment:
     """A policy that is evaluated beside the one in force."""
     sub_cas: tuple[Issuer, ...] = ()
     """What signs the CAs of meshes, and no leafs: the first. The others did before, and publish their lists."""
+    anchors: tuple[x509.Certificate, ...] = ()
+    """Roots that are published beside those of the issuers."""
     distrusted: Mapping[bytes, bool] = field(default_factory=dict)
     """Keys of issuers (SHA-256) that sign nothing any more, and of each whether bundles still have it."""
 
@@ -147,6 +151,11 @@ class Environment:
     def published(self) -> tuple[Issuer, ...]:
         """The issuers of leafs that the SPIFFE bundle has."""
         return tuple(issuer for issuer in self.issuers if self.distrusted.get(issuer.key_sha256, True))
+
+    @property
+    def roots(self) -> tuple[x509.Certificate, ...]:
+        """The roots that are published: those of the issuers, and those that are announced or not given up yet."""
+        return tuple(dict.fromkeys((*(issuer.root for issuer in self.all_issuers), *self.anchors)))
 
     @property
     def reuses(self) -> bool:
@@ -280,23 +289,6 @@ def load_issuer(
     )
 
 
-def root_crls(config: configuration.Config) -> dict[str, x509.CertificateRevocationList]:
-    """Return the revocation lists of roots by the names they are published under; raises ValueError or OSError."""
-    return {
-        issuer.root_crl.name: load_root_crl(issuer.root_crl, issuer.root)
-        for _, issuer in config.issuers
-        if issuer.root_crl is not None
-    }
-
-
-def load_root_crl(path: Path, root: Path) -> x509.CertificateRevocationList:
-    """Read the list of a root; raises ValueError, which names the file, or OSError."""
-    try:
-        return crl.read(path.read_bytes(), _certificates(root)[0])
-    except ValueError as error:
-        raise ValueError(f"revocation list {path} of root {root}: {error}") from error
-
-
 def _with_policy(environment: Environment, policies: PoliciesInForce) -> Environment:
     found = policies[environment.name]
     return replace(
@@ -335,6 +327,7 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes, poli
             )
             for issuer in settings.all_issuers[len(settings.issuer) :]
         ),
+        anchors=tuple(load_anchor(path) for path in settings.anchors),
         nonce_key=nonce_key,
         providers=settings.provider,
         workloads=workload_policy(name, settings) if settings.provider else None,

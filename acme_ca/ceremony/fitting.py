@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from acme_ca import public_keys
-from acme_ca.ceremony.plan import BACKDATE, REASONS, Crl, Intermediate, Lasting, Plan
+from acme_ca.ceremony.plan import BACKDATE, REASONS, Crl, CrossSign, Intermediate, Lasting, Plan
 from acme_ca.pki import crl as pki
 from acme_ca.pki.ca import (
     CA_EXTENDED_KEY_USAGE,
@@ -19,6 +20,7 @@ from acme_ca.pki.ca import (
     key_identifier_of,
     list_at,
     name_of,
+    own_identifier_of,
 )
 from acme_ca.problems import BadPublicKey
 from acme_ca.public_keys import PublicKey
@@ -63,6 +65,46 @@ def of_intermediate(
     ]
     yield from _of_extensions(certificate, expected)
     yield from _of_validity(certificate, planned)
+
+
+def of_cross_sign(
+    certificate: x509.Certificate, root: x509.Certificate, planned: CrossSign, other: x509.Certificate
+) -> Iterator[str]:
+    """Yield what is not as the plan says, or not for the root that the plan names."""
+    if certificate.subject != other.subject or certificate.public_key() != other.public_key():
+        yield f"it is not for the name and key of {other.subject.rfc4514_string()}"
+    if (reason := _not_issued_by(certificate, root)) is not None:
+        yield f"it is not issued by the root: {reason}"
+    expected: list[x509.ExtensionType] = [
+        x509.BasicConstraints(ca=True, path_length=planned.path_length),
+        CA_KEY_USAGE,
+        key_identifier_of(root),
+        own_identifier_of(other),
+        *([] if planned.issuer_url is None else [access_to(planned.issuer_url)]),
+        *([] if planned.crl_url is None else [list_at(planned.crl_url)]),
+    ]
+    yield from _of_extensions(certificate, expected)
+    yield from _of_validity(certificate, planned)
+
+
+def of_other_root(other: x509.Certificate, root: x509.Certificate, planned: CrossSign) -> Iterator[str]:
+    """Yield why another root cannot be cross-signed: it is not that of the plan, or not fit to be a root."""
+    if (found := other.fingerprint(SHA256()).hex()) != planned.sha256:
+        yield f"its SHA-256 is {found}, and the plan says {planned.sha256}"
+    if (reason := _not_issued_by(other, other)) is not None:
+        yield f"it is not self-signed: {reason}"
+    if other.public_key() == root.public_key() or other.subject == root.subject:
+        yield "it has the key or the name of the root that signs; a new root takes both anew"
+    basic = [one.value for one in other.extensions if isinstance(one.value, x509.BasicConstraints)]
+    if not any(one.ca for one in basic):
+        yield "it is no CA certificate (basicConstraints CA:TRUE)"
+    try:
+        own_identifier_of(other)
+        public_keys.check(other.public_key())
+    except ValueError as error:
+        yield str(error)
+    except BadPublicKey as error:
+        yield error.detail
 
 
 def of_crl(data: bytes, root: x509.Certificate, planned: Crl) -> Iterator[str]:

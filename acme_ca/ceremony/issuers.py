@@ -24,6 +24,7 @@ from acme_ca.pki.authority_check import Asked
 from acme_ca.pki.ca import lists_of, name_of
 from acme_ca.pki.constraints import Subtrees
 from acme_ca.public_keys import PublicKey
+from acme_ca.services import anchors
 from acme_ca.vocabulary import KeyType
 
 
@@ -190,13 +191,16 @@ def _of_the_roots_list(issuer: Wanted, certificate: x509.Certificate) -> list[st
 
 
 def _notes(config: Config, issuer: Wanted, certificate: x509.Certificate) -> Iterator[str]:
-    """Say where relying parties would look for the root's list in vain."""
+    """Say where relying parties would look for the root's list in vain, and whether they may not know the root."""
     here = config.root_crl_url(issuer.issuer)
     named = set(lists_of(certificate))
     if here is not None and here not in named and not issuer.issuer.chain:
         yield f"it does not name {here}, where the root's revocation list is published"
     if here is None and named:
         yield f"it names the revocation list {', '.join(sorted(named))}, which is not published here (root_crl)"
+    if issuer.place in config.environment:
+        for found in anchors.look(config, issuer.place, [issuer.issuer], clock.now()):
+            yield f"{found}: relying parties may not have it yet; see `anchors` in docs/how-to/root-roll.md"
 
 
 def _load(path: Path) -> x509.Certificate:

@@ -57,11 +57,18 @@ def _hexadecimal(value: str) -> str:
     return f"{int(value.replace(':', ''), 16):x}"
 
 
+def _bare(value: str) -> str:
+    return value.replace(":", "").lower()
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 HttpLink = Annotated[Link, AfterValidator(_plain_http)]
 Serial = Annotated[
     str, StringConstraints(pattern=r"^[0-9A-Fa-f]{1,2}(:?[0-9A-Fa-f]{2}){0,19}$"), AfterValidator(_hexadecimal)
 ]
+
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$"), AfterValidator(_bare)]
 
 
 class Lasting(Settings):
@@ -132,6 +139,21 @@ class Intermediate(Lasting):
         return self
 
 
+class CrossSign(Lasting):
+    """Another root that this one vouches for. Its file is NAME.pem beside the plan."""
+
+    name: Name
+    """The name of its file, and what the command line calls it."""
+    sha256: Digest
+    """SHA-256 of the other root's certificate (DER), hexadecimal: `openssl x509 -fingerprint -sha256` shows it."""
+    path_length: int = Field(default=1, ge=0, le=6)
+    """How many CAs may stand below the other root."""
+    issuer_url: HttpLink | None = None
+    """Where this root's certificate is published in DER (AIA)."""
+    crl_url: HttpLink | None = None
+    """Where this root's revocation list is published."""
+
+
 class Revoked(Settings):
     """A certificate that is revoked."""
 
@@ -176,15 +198,20 @@ class Plan(Settings):
     """The root."""
     intermediate: tuple[Intermediate, ...] = ()
     """The intermediates that it signs."""
+    cross_sign: tuple[CrossSign, ...] = ()
+    """The other roots that it signs."""
     crl: Crl | None = None
     """The revocation list that it signs."""
 
     @model_validator(mode="after")
     def _told_apart(self) -> Plan:
-        names = [one.name for one in self.intermediate]
+        names, others = [one.name for one in self.intermediate], [one.name for one in self.cross_sign]
         refuse("plan", _repeated(names, "intermediate", "name"))
-        if self.root.name in names:
-            refuse("plan", [(("root", "name"), "an intermediate has this name, and would have the same file")])
+        refuse("plan", _repeated(others, "cross_sign", "name"))
+        if self.root.name in (*names, *others):
+            refuse("plan", [(("root", "name"), "something that it signs has this name, and would have the same file")])
+        both = "an intermediate has this name, and would have the same file"
+        refuse("plan", [(("cross_sign", n, "name"), both) for n, name in enumerate(others) if name in names])
         return self
 
 

@@ -22,6 +22,7 @@ from acme_ca.ceremony.acts import (
 )
 from acme_ca.ceremony.errors import CeremonyError
 from acme_ca.ceremony.plan import BACKDATE, REASONS, Intermediate, Reviewed
+from acme_ca.ceremony.transcript import BEGINNINGS
 from acme_ca.ceremony.verification import digest_of, not_revoked_any_more
 from acme_ca.keys import PrivateKey
 from acme_ca.pki import ca, csr
@@ -131,7 +132,7 @@ class CrlSigning(Rite):
         self._names = {
             found.serial_number: act.name
             for act in self.verdict.acts
-            if (found := self.verdict.certificate(act)) is not None and act.act == "intermediate.signed"
+            if (found := self.verdict.certificate(act)) is not None and act.act not in BEGINNINGS
         }
         now = clock.now()
         self._require_sense(now)

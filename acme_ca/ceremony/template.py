@@ -35,6 +35,13 @@ permitted_dns = ["ca.corp.example"]
 lifetime_days = 1825
 crl_url = "http://ca.corp.example:8080/crl/root-1.crl"
 
+# Another root that this one vouches for, during a root roll (docs/how-to/root-roll.md): its certificate's SHA-256.
+# [[cross_sign]]
+# name = "root-2-by-root-1"  # its file: root-2-by-root-1.pem
+# sha256 = "0123…"
+# lifetime_days = 730
+# crl_url = "http://ca.corp.example:8080/crl/root-1.crl"
+
 # The root's revocation list. `number`: "time" (seconds since 1970), "sequence" (one more than the last), or a number.
 [crl]
 number = "time"

@@ -27,7 +27,7 @@ NOTHING = "0" * 64
 # Starts with a letter, so that no text is a TBSCertificate: `texts` says why, and refuses others.
 HEADER = b"acme-ca act of a key ceremony\n"
 
-ActName = Literal["root.created", "root.adopted", "intermediate.signed", "crl.signed"]
+ActName = Literal["root.created", "root.adopted", "intermediate.signed", "root.cross_signed", "crl.signed"]
 BEGINNINGS: tuple[ActName, ...] = ("root.created", "root.adopted")
 
 
@@ -73,6 +73,9 @@ class Act(_Part):
     certificate_sha256: str | None = None
     csr: str | None = None
     csr_sha256: str | None = None
+    other: str | None = None
+    """The certificate of the root that was cross-signed."""
+    other_sha256: str | None = None
     crl: str | None = None
     crl_sha256: str | None = None
 

@@ -158,6 +158,8 @@ def _of_contents(act: Act, before: Verdict, root: x509.Certificate) -> Iterator[
             yield from _of_digest("certificate", act.certificate_sha256, root)
         elif act.act == "intermediate.signed":
             yield from _of_intermediate(act, planned, before, root)
+        elif act.act == "root.cross_signed":
+            yield from _of_cross_sign(act, planned, before, root)
         else:
             yield from _of_crl(act, planned, before, root)
     except ConfigError as error:
@@ -179,6 +181,21 @@ def _of_intermediate(act: Act, planned: plan.Plan, before: Verdict, root: x509.C
         yield from fitting.of_intermediate(certificate, root, intermediate, key)
     if any(one.act == act.act and one.name == act.name for one in before.acts):
         yield f"intermediate {act.name} was signed before"
+
+
+def _of_cross_sign(act: Act, planned: plan.Plan, before: Verdict, root: x509.Certificate) -> Iterator[str]:
+    certificate = x509.load_pem_x509_certificate((act.certificate or "").encode())
+    other = x509.load_pem_x509_certificate((act.other or "").encode())
+    yield from _of_digest("certificate", act.certificate_sha256, certificate)
+    yield from _of_digest("other root", act.other_sha256, other)
+    found = next((one for one in planned.cross_sign if one.name == act.name), None)
+    if found is None:
+        yield f"its plan cross-signs nothing by the name {act.name}"
+    else:
+        yield from fitting.of_other_root(other, root, found)
+        yield from fitting.of_cross_sign(certificate, root, found, other)
+    if any(one.name == act.name for one in before.acts):
+        yield f"{act.name} was signed before"
 
 
 def _of_crl(act: Act, planned: plan.Plan, before: Verdict, root: x509.Certificate) -> Iterator[str]:

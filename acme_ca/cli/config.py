@@ -12,7 +12,7 @@ import click
 from acme_ca.cli.options import SETTINGS, config_option, json_option, log_to_standard_error, print_json
 
 if TYPE_CHECKING:
-    from acme_ca.config import Config, Issuer, Location, SubCa
+    from acme_ca.config import Config, Environment, Issuer, Location, SubCa
     from acme_ca.identifiers import Identifier
 
 
@@ -74,6 +74,7 @@ def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
                 wanted[(*here, "policy", number, "ip", position)] = edges
         for number, issuer in enumerate(environment.issuer):
             yield from _misfits_of(issuer, (*here, "issuer", number), wanted)
+        yield from _misfits_of_anchors(environment, here)
         if environment.sub_ca is not None:
             yield from _misfits_of_rules(environment.sub_ca, (*here, "sub_ca"))
 
@@ -97,6 +98,22 @@ def _misfits_of(
             check_within(names, issuer.certificate)
         except LintError as error:
             yield place, f"{error}: add an issuer with a new name above it, and run `acme-ca init`"
+
+
+def _misfits_of_anchors(environment: Environment, here: Location) -> Iterator[tuple[Location, str]]:
+    from acme_ca.root_files import load_anchor, load_anchor_crl
+
+    for number, path in enumerate(environment.anchors):
+        try:
+            load_anchor(path)
+        except (OSError, ValueError) as error:
+            yield (*here, "anchors", number), str(error)
+            return
+    for number, path in enumerate(environment.anchor_crls):
+        try:
+            load_anchor_crl(path, environment.anchors)
+        except (OSError, ValueError) as error:
+            yield (*here, "anchor_crls", number), str(error)
 
 
 def _misfits_of_rules(settings: SubCa, here: Location) -> Iterator[tuple[Location, str]]:

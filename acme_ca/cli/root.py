@@ -13,7 +13,7 @@ from acme_ca.cli.options import SETTINGS
 
 @click.group(**SETTINGS)
 def root() -> None:
-    """Hold a key ceremony by a reviewed plan: make a root, sign intermediates and revocation lists.
+    """Hold a key ceremony by a reviewed plan: make a root, sign intermediates, other roots and revocation lists.
 
     Needs no configuration, no database and no network. Each act leaves a line in a transcript, which the root signs.
     """
@@ -24,6 +24,7 @@ for command in (
     root_acts.create,
     root_acts.adopt,
     root_acts.sign_intermediate,
+    root_acts.cross_sign,
     root_acts.sign_crl,
     root_verify.verify,
 ):

@@ -90,6 +90,21 @@ def sign_intermediate(plan: Path, csr: Path, name: str | None, agreeing: Agreein
     _act(plan, agreeing, propose)
 
 
+@click.command("cross-sign", **SETTINGS)
+@click.option("--name", help="Which table [[cross_sign]] of the plan it is for. Default: the only one.")
+@agreeing_options
+@click.argument("certificate", type=FILE)
+def cross_sign(plan: Path, certificate: Path, name: str | None, agreeing: Agreeing) -> None:
+    """Sign another root, whose CERTIFICATE is the one that the PLAN names: who trusts this root then verifies both."""
+
+    def propose(reviewed: Reviewed) -> Rite:
+        from acme_ca.ceremony.cross_signing import CrossSigning
+
+        return CrossSigning(reviewed, certificate, name)
+
+    _act(plan, agreeing, propose)
+
+
 @click.command("sign-crl", **SETTINGS)
 @agreeing_options
 def sign_crl(plan: Path, agreeing: Agreeing) -> None:

@@ -125,6 +125,8 @@ TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 Folder = AnchoredPath
 PemFile = Annotated[Path, AfterValidator(made_by_init)]
+AnchorFile = Annotated[Path, AfterValidator(existing)]
+AnchorCrl = Annotated[Path, AfterValidator(_list_of_a_root), AfterValidator(existing)]
 RootCrl = Annotated[Path, AfterValidator(_list_of_a_root), AfterValidator(made_by_init)]
 Key = Annotated[AnyKey, AfterValidator(key_made_by_init)]
 HttpsOrigin = Annotated[str, AfterValidator(https_origin)]

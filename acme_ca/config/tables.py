@@ -17,6 +17,8 @@ from acme_ca.config.admin import AdminListener
 from acme_ca.config.audit import Audit
 from acme_ca.config.base import DAY, HOUR, Settings
 from acme_ca.config.fields import (
+    AnchorCrl,
+    AnchorFile,
     Bind,
     DomainName,
     Folder,
@@ -206,6 +208,12 @@ class Environment(Settings):
     """The DNS zones whose names it issues for; the issuer's name constraints permit the same ones."""
     issuer: tuple[Issuer, ...] = Field(min_length=1)
     """Issuers, in order of preference: the first that lives long enough for the certificate signs."""
+    anchors: tuple[AnchorFile, ...] = ()
+    """Roots that are published beside those of the issuers: ahead of their first issuer, and after the last one."""
+    anchor_crls: tuple[AnchorCrl, ...] = ()
+    """Revocation lists of anchors, published as the `root_crl` of an issuer is, while no issuer names them."""
+    publish_ahead: int = Field(default=7 * DAY, ge=0, le=365 * DAY)
+    """How long a root should have been published before an issuer below it signs; the doctor tells when it was not."""
     profiles: tuple[str, ...] = Field(
         default=("server-1h", "client-1h", "workload-1h", "server-8h"),
         min_length=1,

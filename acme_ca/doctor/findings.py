@@ -141,6 +141,14 @@ CODES = {
         "An issuer is revoked by its root's list.",
         "Put a new issuer in its place: relying parties that look at the list refuse what it signs.",
     ),
+    "ANC001": Code(
+        "error", "An anchor is no root, or has expired.", "Put the right file there, or take it out of `anchors`."
+    ),
+    "ANC002": Code(
+        "warning",
+        "An issuer is below a root that relying parties may not have yet.",
+        "Keep the old issuer first until then, or let the old root cross-sign the new one (docs/how-to/root-roll.md).",
+    ),
     "POL001": Code(
         "error",
         "Policy grants names that the issuer's name constraints forbid.",

@@ -43,11 +43,12 @@ def _crl(host: Host, issuer: Issuer, *, is_new: bool) -> Iterator[Finding]:
     if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
         yield Finding("CRL008", f"issuer {issuer.name}", f"{place} lists it", "an issuer that is not revoked")
     if is_new:
-        yield from _age(host, place, crl)
-        yield from _served(host, host.config.root_crl_url(issuer) or "", crl)
+        yield from age(host, place, crl)
+        yield from served(host, host.config.root_crl_url(issuer) or "", crl)
 
 
-def _age(host: Host, place: str, crl: x509.CertificateRevocationList) -> Iterator[Finding]:
+def age(host: Host, place: str, crl: x509.CertificateRevocationList) -> Iterator[Finding]:
+    """Say if a list is past its nextUpdate, or is soon."""
     ends = crl.next_update_utc or crl.last_update_utc
     notice = min(NOTICE, (ends - crl.last_update_utc) / 3)
     seen = f"nextUpdate {ends:%Y-%m-%d %H:%M:%S} UTC"
@@ -57,7 +58,7 @@ def _age(host: Host, place: str, crl: x509.CertificateRevocationList) -> Iterato
         yield Finding("CRL005", place, seen, f"more than {notice.days} days from now")
 
 
-def _served(host: Host, url: str, crl: x509.CertificateRevocationList) -> Iterator[Finding]:
+def served(host: Host, url: str, crl: x509.CertificateRevocationList) -> Iterator[Finding]:
     """Compare the file with what is served. That nothing is served, `serving.crls` tells."""
     try:
         status, body = get(url, host.timeout)

@@ -1,4 +1,4 @@
-"""Numbered versions of what is in force: the policies of an environment, and its SPIFFE bundle."""
+"""Numbered versions of what is in force: the policies of an environment, its roots and its SPIFFE bundle."""
 
 from __future__ import annotations
 

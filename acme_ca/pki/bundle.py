@@ -1,4 +1,7 @@
-"""SPIFFE bundles: the keys that verify an environment's workloads, as a JWK set. SPIFFE Trust Domain and Bundle."""
+"""What verifies an environment's certificates: its roots, and the keys of its workloads' issuers in SPIFFE bundles.
+
+A bundle is a JWK set. SPIFFE Trust Domain and Bundle.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from acme_ca.jose import members_of
@@ -20,6 +24,30 @@ def authorities(certificates: Iterable[x509.Certificate]) -> dict[str, Any]:
     They are the environment's own issuers and not the root above them: it may be above other environments too.
     """
     return {"keys": [_key(certificate) for certificate in certificates], "spiffe_refresh_hint": REFRESH_HINT}
+
+
+def roots(certificates: Iterable[x509.Certificate]) -> dict[str, Any]:
+    """Return the document of these roots: what relying parties shall trust, in PEM."""
+    return {"roots": [certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates]}
+
+
+def read_root(data: bytes) -> x509.Certificate:
+    """Return the one root that a file in PEM has; raises ValueError saying why it is none."""
+    certificates = x509.load_pem_x509_certificates(data)
+    if len(certificates) != 1:
+        raise ValueError(f"it has {len(certificates)} certificates; expected one root")
+    (certificate,) = certificates
+    name = certificate.subject.rfc4514_string()
+    try:
+        is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        certificate.verify_directly_issued_by(certificate)
+    except x509.ExtensionNotFound:
+        is_ca = False
+    except (InvalidSignature, TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not self-signed; expected a root, not what is below one") from error
+    if not is_ca:
+        raise ValueError(f"{name} is no CA certificate")
+    return certificate
 
 
 def _key(certificate: x509.Certificate) -> dict[str, Any]:

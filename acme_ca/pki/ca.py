@@ -88,13 +88,49 @@ def make_intermediate(  # noqa: PLR0913 - all keywords, each a fact of the certi
     return builder.sign(root_key, hash_for(root_key))
 
 
+def make_cross_sign(  # noqa: PLR0913 - all keywords, each a fact of the certificate with no default to hide it
+    root_cert: x509.Certificate,
+    root_key: SigningKey,
+    other: x509.Certificate,
+    *,
+    not_before: datetime,
+    not_after: datetime,
+    path_length: int,
+    issuer_url: str | None = None,
+    crl_url: str | None = None,
+) -> x509.Certificate:
+    """Return a certificate for name and key of another root: who trusts this root alone verifies what is below both.
+
+    It constrains nothing, as the other root does not. Raises ValueError for a validity that is not inside both roots'.
+    """
+    for one in (root_cert, other):
+        if not_after > one.not_valid_after_utc or not_before < one.not_valid_before_utc:
+            raise ValueError(
+                f"validity {not_before:%Y-%m-%d %H:%M:%S} to {not_after:%Y-%m-%d %H:%M:%S} is not inside that of "
+                f"{one.subject.rfc4514_string()}, {one.not_valid_before_utc} to {one.not_valid_after_utc}"
+            )
+    public_key: PublicKey = other.public_key()  # type: ignore[assignment]  # who calls has checked what kind it is
+    own = own_identifier_of(other)
+    builder = _authority(public_key, other.subject, root_cert.subject, not_before, not_after, path_length, own)
+    builder = builder.add_extension(key_identifier_of(root_cert), critical=False)
+    if issuer_url is not None:
+        builder = builder.add_extension(access_to(issuer_url), critical=False)
+    if crl_url is not None:
+        builder = builder.add_extension(list_at(crl_url), critical=False)
+    return builder.sign(root_key, hash_for(root_key))
+
+
+def own_identifier_of(authority: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    """Return the name that a CA certificate gives its key; raises ValueError when it gives none. RFC 5280 §4.2.1.2."""
+    try:
+        return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound as error:
+        raise ValueError(f"CA certificate {authority.subject.rfc4514_string()} has no subjectKeyIdentifier") from error
+
+
 def key_identifier_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """Return the extension by which a certificate names its issuer's key. RFC 5280 §4.2.1.1."""
-    try:
-        key_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound as error:
-        raise ValueError(f"CA certificate {issuer.subject.rfc4514_string()} has no subjectKeyIdentifier") from error
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_identifier_of(issuer))
 
 
 def access_to(issuer_url: str | None, ocsp_url: str | None = None) -> x509.AuthorityInformationAccess:
@@ -147,6 +183,7 @@ def _authority(
     not_before: datetime,
     not_after: datetime,
     path_length: int | None,
+    own: x509.SubjectKeyIdentifier | None = None,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -158,7 +195,7 @@ def _authority(
         .public_key(public_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(CA_KEY_USAGE, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(own or x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 
 

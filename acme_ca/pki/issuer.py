@@ -66,16 +66,24 @@ class Issuer:
                 f"signature: the key of issuer {self.id} does not sign with {self.signature}; "
                 f"expected {' or '.join(possible)}"
             )
-        path = (self.certificate, *self.chain, self.root)
+        self._require_path((self.certificate, *self.chain, self.root), "chain")
+        for number, alternate in enumerate(self.alternates):
+            if not alternate or alternate[0].public_key() != self.certificate.public_key():
+                raise ValueError(
+                    f"alternates[{number}] of issuer {self.id} does not begin with a certificate of its key"
+                )
+            self._require_path(alternate, f"alternates[{number}]")
+
+    def _require_path(self, path: tuple[x509.Certificate, ...], what: str) -> None:
         if any(isinstance(certificate.public_key(), ed25519.Ed25519PublicKey) for certificate in path):
             # The path verifier, and browsers with it, take Ed25519 keys in leafs only: nothing would verify.
-            raise ValueError(f"the chain of issuer {self.id} has an Ed25519 CA key; expected EC, RSA or ML-DSA keys")
+            raise ValueError(f"the {what} of issuer {self.id} has an Ed25519 CA key; expected EC, RSA or ML-DSA keys")
         for below, above in pairwise(path):
             try:
                 below.verify_directly_issued_by(above)
             except Exception as error:
                 names = f"{below.subject.rfc4514_string()} is not issued by {above.subject.rfc4514_string()}"
-                raise ValueError(f"the chain of issuer {self.id} does not hold: {names}") from error
+                raise ValueError(f"the {what} of issuer {self.id} does not hold: {names}") from error
 
     @cached_property
     def signs_with(self) -> SignatureName:

@@ -1,4 +1,4 @@
-"""Numbered versions of what is in force: policies, kept for whoever asks later why, and the SPIFFE bundle."""
+"""Numbered versions of what is in force: policies, kept for whoever asks later why, roots and SPIFFE bundles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from acme_ca.models import base
 from acme_ca.models.version import Version, digest_of, newest, next_version
 from acme_ca.pki import bundle
 from acme_ca.policies_in_force import POLICY
-from acme_ca.services import audit
+from acme_ca.services import anchors, audit
+from acme_ca.services.anchors import ROOTS
 
 BUNDLE, WORKLOAD_POLICY = "bundle", "workload-policy"
 
@@ -32,6 +33,8 @@ def keep(ca: Authority) -> int:
         for kind, document in _in_force(environment)
     )
     ca.versions_kept = True
+    for environment in ca.environments.values():
+        anchors.tell(ca.database, environment)
     return new
 
 
@@ -40,12 +43,14 @@ def spiffe_bundle(ca: Authority, environment: Environment) -> dict[str, Any]:
 
     Its sequence number grows with every change and never goes back.
     """
-    with ca.database.read() as connection:
-        found = newest(connection, environment.name, BUNDLE)
-    if found is not None:
-        return {**found.document, "spiffe_sequence": found.number}
-    document = _bundle(environment)
-    return {**document, "spiffe_sequence": _keep(ca, environment.name, BUNDLE, document)[0]}
+    document, number = _newest(ca, environment, BUNDLE, _bundle(environment))
+    return {**document, "spiffe_sequence": number}
+
+
+def roots(ca: Authority, environment: Environment) -> tuple[str, int]:
+    """Return the environment's newest roots in PEM, whichever process brought them, and their number, as a bundle's."""
+    document, number = _newest(ca, environment, ROOTS, bundle.roots(environment.roots))
+    return "".join(document["roots"]), number
 
 
 def renew_bundle(connection: Connection, environment: Environment) -> None:
@@ -57,11 +62,22 @@ def renew_bundle(connection: Connection, environment: Environment) -> None:
         _add(connection, next_version(found, environment.name, BUNDLE, document, clock.now()))
 
 
+def _newest(
+    ca: Authority, environment: Environment, kind: str, document: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], int]:
+    with ca.database.read() as connection:
+        found = newest(connection, environment.name, kind)
+    if found is not None:
+        return found.document, found.number
+    return document, _keep(ca, environment.name, kind, document)[0]
+
+
 def _in_force(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if environment.policy_number is None:  # what was applied has a version already
         yield POLICY, environment.policy.document()
     if environment.workloads is not None:
         yield WORKLOAD_POLICY, environment.workloads.document()
+    yield ROOTS, bundle.roots(environment.roots)
     if environment.settings.trust_domain is not None:
         yield BUNDLE, _bundle(environment)
 

@@ -52,7 +52,7 @@ def test_the_template_is_a_good_plan(offline: Offline) -> None:
             "16: intermediate[0].crl_url: expected http",
         ),
         ('name = "test-1"', 'name = "prod-1"', "19: intermediate[1].name: 'prod-1' stands there twice"),
-        ('name = "test-1"', 'name = "root-corp"', "2: root.name: an intermediate has this name"),
+        ('name = "test-1"', 'name = "root-corp"', "2: root.name: something that it signs has this name"),
         ('permitted_dns = ["test.corp.example"]', "", "18: intermediate[1]: expected permitted_dns or permitted_ips"),
         ('permitted_dns = ["test.corp.example"]', 'permitted_dns = ["*.a"]', "21: intermediate[1].permitted_dns[0]: "),
         ("next_update_days = 90", "", "24: crl: expected next_update_days or next_update"),

@@ -204,7 +204,7 @@ def test_a_mistake_is_named_with_its_line(seen: str, instead: str, expected: str
         ('profiles = ["server-1h", "web"]', "profiles[1]: there is no profile 'web'; expected one of: client-1h"),
         ('terms_of_service = "terms"', "terms_of_service: expected a URL that starts with https:// or http://"),
         ("max_names = 0", "max_names: should be greater than or equal to 1"),
-        ("nonsense = 1", "nonsense: there is no such setting; expected one of: authorization_lifetime, "),
+        ("nonsense = 1", "nonsense: there is no such setting; expected one of: anchor_crls, "),
         ("ordr_lifetime = 60", "ordr_lifetime: there is no such setting; did you mean 'order_lifetime'?"),
         (
             "validation = { http_prot = 80 }",

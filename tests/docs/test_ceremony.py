@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from acme_ca.ceremony.verification import verify
+from tests.support import terminal
 from tests.support.corporate import Corporate, openssl
 from tests.support.tools import require_tool
 
@@ -64,25 +63,7 @@ class Desk:
         """Run a file of the page; what it says."""
         text = (FILES / name).read_text()
         text = text.replace("/var/lib/acme-ca", str(self.ca)).replace("/media/root-1", str(self.key))
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        ours, theirs = pty.openpty()
-        try:
-            os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-            done = subprocess.run(
-                ["bash", "-eu", "-c", text],
-                cwd=self.exchange,
-                env=os.environ | {"PATH": path} | environ,
-                stdin=theirs,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=110,
-            )
-        finally:
-            os.close(ours)
-            os.close(theirs)
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        return terminal.run(text, self.exchange, answers, **environ)
 
 
 @pytest.fixture

@@ -39,13 +39,8 @@ NEEDED_FILE = re.compile(r'file = "([^"]+)"')
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 URL = "https://ca.corp.example:8443"
 OF_ISSUERS = (
-    "meshes",
-    "hsm",
-    "hsm-issuer",
-    "compromise",
-    "compromise-issuer",
-    "post-quantum",
-    "post-quantum-beside",
+    *("meshes", "hsm", "hsm-issuer", "compromise", "compromise-issuer", "post-quantum", "post-quantum-beside"),
+    *("root-roll", "root-roll-issuer", "root-roll-issuer-end"),
 )  # pages and settings that are not about workloads
 
 

@@ -68,7 +68,9 @@ def test_an_environment_without_a_trust_domain_has_none(ca: RunningCa) -> None:
 
 
 def test_policies_are_kept_by_version(ca: RunningCa) -> None:
-    assert versions.keep(ca.authority) == 5  # three environments, and the workloads and the bundle of one
+    assert (
+        versions.keep(ca.authority) == 8
+    )  # policy and roots of three environments, and the workloads and the bundle of one
     assert versions.keep(ca.authority) == 0
 
 
