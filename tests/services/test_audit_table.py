@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 EVENT = re.compile(r"[a-z][a-z_-]*\.[a-z_]+")
 MADE = {
     "authorization.{}": {"authorization.valid", "authorization.invalid"},
-    "{}.changed": {"policy.changed", "workload-policy.changed", "bundle.changed"},
+    "{}.changed": {"policy.changed", "workload-policy.changed", "bundle.changed", "roots.changed"},
 }
 """Events whose names are put together."""
 
