@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -17,6 +16,8 @@ from acme_ca import baton, environment_keys
 from acme_ca import config as configuration
 from acme_ca.db import Database
 from acme_ca.identifiers import Identifier
+from acme_ca.issuers import InForce as IssuersOf
+from acme_ca.issuers import IssuersInForce, Places, load_issuer
 from acme_ca.keys import PrivateKey
 from acme_ca.models.account import Account
 from acme_ca.models.binding import Binding, live_binding
@@ -29,9 +30,7 @@ from acme_ca.policy.scope import stored
 from acme_ca.policy.workloads import Grant, WorkloadPolicy
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.processes import Processes
-from acme_ca.root_files import load_anchor
-from acme_ca.root_files import load_root_crl as load_root_crl
-from acme_ca.root_files import root_crls as root_crls
+from acme_ca.root_files import load_anchor, root_crls
 from acme_ca.spent_nonces import SpentNonces, spent_nonces
 from acme_ca.workload import Expected, Proof, Provider, Workload, refusal
 from acme_ca.workload.identify import asking, identify
@@ -49,6 +48,7 @@ class Environment:
     policy: Policy
     profiles: Mapping[str, Profile]
     issuers: tuple[Issuer, ...]
+    """Those that may sign leafs, in order of preference."""
     nonce_key: bytes = field(repr=False)
     providers: tuple[Provider, ...] = ()
     workloads: WorkloadPolicy | None = None
@@ -57,6 +57,8 @@ class Environment:
     """The version of the policy that was applied; None while it is the configuration's."""
     shadow: Shadow | None = None
     """A policy that is evaluated beside the one in force."""
+    generations: tuple[Issuer, ...] = ()
+    """Every generation of those that is not retired: verifiers need it, or soon will."""
     sub_cas: tuple[Issuer, ...] = ()
     """What signs the CAs of meshes, and no leafs: the first. The others did before, and publish their lists."""
     anchors: tuple[x509.Certificate, ...] = ()
@@ -140,8 +142,8 @@ class Environment:
 
     @property
     def all_issuers(self) -> tuple[Issuer, ...]:
-        """Whoever signs here, be it leafs or CAs."""
-        return (*self.issuers, *self.sub_cas)
+        """Whoever is published here, be it for leafs or CAs."""
+        return (*self.generations, *self.sub_cas)
 
     def trusts(self, issuer: Issuer) -> bool:
         """Whether an issuer may sign: operators have not distrusted it."""
@@ -150,7 +152,7 @@ class Environment:
     @property
     def published(self) -> tuple[Issuer, ...]:
         """The issuers of leafs that the SPIFFE bundle has."""
-        return tuple(issuer for issuer in self.issuers if self.distrusted.get(issuer.key_sha256, True))
+        return tuple(issuer for issuer in self.generations if self.distrusted.get(issuer.key_sha256, True))
 
     @property
     def roots(self) -> tuple[x509.Certificate, ...]:
@@ -163,9 +165,13 @@ class Environment:
         return self.settings.authorization_lifetime > 0
 
     def issuer(self, now: datetime, lifetime: timedelta, profile: Profile) -> Issuer:
-        """Return the first issuer that may sign for `lifetime` as a profile asks; raises ServiceUnavailable."""
-        for issuer in self.issuers:
-            if issuer.signs_as(profile) and issuer.can_sign(now, lifetime) and self.trusts(issuer):
+        """Return the first issuer that may sign for `lifetime` as a profile asks; raises ServiceUnavailable.
+
+        When none of those whose turn it is can, the newest that is published takes their place before its time.
+        """
+        for issuer in (*self.issuers, *reversed(self.generations)):
+            can = issuer.is_open and issuer.signs_as(profile) and issuer.can_sign(now, lifetime)
+            if can and self.trusts(issuer):
                 return issuer
         raise ServiceUnavailable(
             f"no issuer of environment {self.name} is trusted and lives long enough to sign for {lifetime} with "
@@ -204,11 +210,14 @@ class Authority:
         nonce_keys = environment_keys.nonce_keys(self.database, tuple(config.environment))
         environment_keys.keep_longest(self.database, config)
         self.policies = PoliciesInForce(self.database, config)
+        self.issuers = IssuersInForce(self.database, config)
         self._environments: Mapping[str, Environment] = {
-            name: _environment(config, name, nonce_keys[name], self.policies) for name in config.environment
+            name: _environment(config, name, nonce_keys[name], self.policies, self.issuers[name])
+            for name in config.environment
         }
         self.root_crls = root_crls(config)
         self._renewing = threading.Lock()
+        self.bundles_kept = False  # whether the bundles with the issuers of now are among the numbered versions
         self.versions_kept = False  # whether what is in force here is among the numbered versions
         self._workers = ThreadPoolExecutor(config.worker.validations, thread_name_prefix="validate")
 
@@ -222,12 +231,19 @@ class Authority:
         """Look at once for policies that were applied and issuers that were distrusted, and not within a second."""
         self._look(now=True)
 
+    def see_issuers(self) -> None:
+        """Look at once for issuers that were staged, or whose time has come."""
+        self._look(now=True)
+
     def _look(self, *, now: bool) -> None:
-        if self.policies.look(now=now):
-            with self._renewing:  # who comes last has the newest policies
+        has_other_issuers = self.issuers.look(now=now)
+        if self.policies.look(now=now) or has_other_issuers:
+            with self._renewing:  # who comes last has the newest of both
                 self._environments = {
-                    name: _with_policy(environment, self.policies) for name, environment in self._environments.items()
+                    name: _in_force(environment, self.policies, self.issuers[name])
+                    for name, environment in self._environments.items()
                 }
+                self.bundles_kept = self.bundles_kept and not has_other_issuers
 
     @cached_property
     def audit_key(self) -> PrivateKey | None:
@@ -262,34 +278,7 @@ class Authority:
         self.database.close()
 
 
-def load_issuer(
-    settings: configuration.Issuer,
-    issuer_url: str,
-    *,
-    crl_url: str | None = None,
-    crl_shards: int = 1,
-    ocsp_url: str | None = None,
-) -> Issuer:
-    """Open an issuer's certificates and key; raises ValueError or OSError saying what does not fit."""
-    return Issuer(
-        id=settings.name,
-        certificate=_certificates(settings.certificate)[0],
-        chain=tuple(certificate for path in settings.chain for certificate in _certificates(path)),
-        root=_certificates(settings.root)[0],
-        key=settings.key.open(),
-        issuer_url=issuer_url,
-        crl_url=crl_url,
-        crl_shards=crl_shards,
-        ocsp_url=ocsp_url,
-        signature=settings.signature,
-        alternates=tuple(
-            tuple(certificate for path in alternate for certificate in _certificates(path))
-            for alternate in settings.alternates
-        ),
-    )
-
-
-def _with_policy(environment: Environment, policies: PoliciesInForce) -> Environment:
+def _in_force(environment: Environment, policies: PoliciesInForce, issuers: IssuersOf) -> Environment:
     found = policies[environment.name]
     return replace(
         environment,
@@ -297,11 +286,15 @@ def _with_policy(environment: Environment, policies: PoliciesInForce) -> Environ
         policy_number=found.number,
         shadow=found.shadow,
         distrusted=policies.distrusted,
+        issuers=issuers.signing,
+        generations=issuers.published,
     )
 
 
-def _environment(config: configuration.Config, name: str, nonce_key: bytes, policies: PoliciesInForce) -> Environment:
-    settings, status_url = config.environment[name], config.listener.status.url
+def _environment(
+    config: configuration.Config, name: str, nonce_key: bytes, policies: PoliciesInForce, issuers: IssuersOf
+) -> Environment:
+    settings, places = config.environment[name], Places.of(config, name)
     profiles, found = {**BUILTIN, **config.profile}, policies[name]
     return Environment(
         name=name,
@@ -309,22 +302,10 @@ def _environment(config: configuration.Config, name: str, nonce_key: bytes, poli
         settings=settings,
         policy=found.policy,
         profiles={profile: profiles[profile] for profile in settings.profiles},
-        issuers=tuple(
-            load_issuer(
-                issuer,
-                f"{status_url}/issuers/{issuer.name}.crt",
-                crl_url=f"{status_url}/crl/{issuer.name}.crl",
-                crl_shards=settings.crl_shards,
-                ocsp_url=f"{status_url}/ocsp/{issuer.name}" if settings.ocsp else None,
-            )
-            for issuer in settings.issuer
-        ),
+        issuers=issuers.signing,
+        generations=issuers.published,
         sub_cas=tuple(
-            load_issuer(
-                issuer,
-                f"{status_url}/issuers/{issuer.name}.crt",
-                crl_url=f"{status_url}/crl/{issuer.name}.crl",
-            )
+            load_issuer(issuer, places.issuer(issuer.name), crl_url=places.crl(issuer.name))
             for issuer in settings.all_issuers[len(settings.issuer) :]
         ),
         anchors=tuple(load_anchor(path) for path in settings.anchors),
@@ -359,7 +340,3 @@ def workload_policy(name: str, settings: configuration.Environment) -> WorkloadP
         providers=[provider.name for provider in settings.provider],
         profiles=settings.profiles,
     )
-
-
-def _certificates(path: Path) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(path.read_bytes())

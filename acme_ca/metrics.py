@@ -217,6 +217,13 @@ ISSUER_NOT_AFTER = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )
+ISSUER_CLOSED = Gauge(
+    "acme_ca_issuer_closed",
+    "Whether a process cannot open the key of a published issuer: 1 or 0; the worst of all processes.",
+    ("environment", "issuer"),
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 AUDIT_EVENTS = Counter(
     "acme_ca_audit_events",
     "Audit events sealed into the hash chain, by event.",

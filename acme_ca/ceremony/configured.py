@@ -28,6 +28,7 @@ from acme_ca.ceremony.wanted import Wanted, common_name, wanted
 from acme_ca.config import AdminIssuer, Config, Issuer
 from acme_ca.keys import AnyKey, PrivateKey, SoftwareKey
 from acme_ca.pki import ca, crl
+from acme_ca.public_keys import PublicKey
 from acme_ca.secret import Secret
 from acme_ca.vocabulary import LISTENER_KEY_TYPES, AuthorityKeyType, KeyType
 
@@ -120,8 +121,7 @@ class Ceremony:
 
     def _root_key(self, path: Path) -> SoftwareKey:
         """Return where the key of a root is."""
-        name = "root" if path == self._root_path else path.stem
-        return SoftwareKey(path=self._keys / f"{name}.key", passphrase=Secret("file", str(self._keys / "passphrase")))
+        return root_key_in(self._config, self._keys, path)
 
     def _kind_of_root(self, path: Path) -> KeyType:
         kind = self._root_kind or ROOT_KEY
@@ -156,19 +156,7 @@ class Ceremony:
             return
         root_key()  # before a key is made for nothing
         key = self._key(issuer.key, self._issuer_kind if self._issuer_kind in one.kinds else ISSUER_KEY)
-        now = clock.now()
-        certificate = ca.make_intermediate(
-            root,
-            root_key(),
-            key.public_key(),
-            common_name=one.common_name,
-            permitted_dns=one.dns,
-            permitted_ips=one.ips,
-            not_before=now - BACKDATE,
-            not_after=min(now + INTERMEDIATE_LIFETIME, root.not_valid_after_utc),
-            path_length=one.path_length,
-            crl_url=self._config.root_crl_url(issuer),
-        )
+        certificate = intermediate(self._config, one, (root, root_key()), key.public_key(), INTERMEDIATE_LIFETIME)
         self._write(issuer.certificate, certificate)
 
     def _root_crl(self, path: Path, root: x509.Certificate, root_key: Callable[[], PrivateKey]) -> None:
@@ -239,6 +227,36 @@ class Ceremony:
     def _write_new(self, path: Path, content: bytes, mode: int) -> None:
         write_new(path, content, mode)
         self.report.created.append(path)
+
+
+def intermediate(
+    config: Config,
+    one: Wanted,
+    root: tuple[x509.Certificate, PrivateKey],
+    public_key: PublicKey,
+    lifetime: timedelta,
+) -> x509.Certificate:
+    """Return the certificate of an issuer by a root and its key, which lives no longer than the root."""
+    certificate, root_key = root
+    now = clock.now()
+    return ca.make_intermediate(
+        certificate,
+        root_key,
+        public_key,
+        common_name=one.common_name,
+        permitted_dns=one.dns,
+        permitted_ips=one.ips,
+        not_before=now - BACKDATE,
+        not_after=min(now + lifetime, certificate.not_valid_after_utc),
+        path_length=one.path_length,
+        crl_url=config.root_crl_url(one.issuer),
+    )
+
+
+def root_key_in(config: Config, keys: Path, root: Path) -> SoftwareKey:
+    """Return where `acme-ca init` keeps the key of a root, if it is there; `keys` is the folder of keys."""
+    name = "root" if root == config.service.issuer.root else root.stem
+    return SoftwareKey(path=keys / f"{name}.key", passphrase=Secret("file", str(keys / "passphrase")))
 
 
 def _close_to_others(path: Path) -> None:

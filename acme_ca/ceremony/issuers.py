@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from acme_ca import clock
-from acme_ca.authority import load_root_crl
 from acme_ca.ceremony.configured import ORGANIZATION
 from acme_ca.ceremony.errors import CeremonyError
 from acme_ca.ceremony.files import put
@@ -24,6 +23,7 @@ from acme_ca.pki.authority_check import Asked
 from acme_ca.pki.ca import lists_of, name_of
 from acme_ca.pki.constraints import Subtrees
 from acme_ca.public_keys import PublicKey
+from acme_ca.root_files import load_root_crl
 from acme_ca.services import anchors
 from acme_ca.vocabulary import KeyType
 
@@ -63,10 +63,7 @@ class Import:
 
 def find(config: Config, name: str) -> Wanted:
     """Return the issuer of the name PLACE/ISSUER; raises CeremonyError."""
-    known = {str(one): one for one in wanted(config)}
-    if name not in known:
-        raise CeremonyError(f"there is no issuer {name!r}; there are {', '.join(known)}")
-    return known[name]
+    return _by_name(wanted(config), name)
 
 
 def request(issuer: Wanted, create: KeyType | None) -> Request:
@@ -93,12 +90,20 @@ def request(issuer: Wanted, create: KeyType | None) -> Request:
     return Request(issuer, csr.make_for_authority(key, name, issuer.dns, issuer.ips), key.public_key(), made)
 
 
-def check(config: Config, certificate: x509.Certificate, chain: Sequence[x509.Certificate], name: str | None) -> Import:
+def check(
+    config: Config,
+    certificate: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    name: str | None,
+    prepared: Sequence[Wanted] = (),
+) -> Import:
     """Return the import of a certificate for the issuer of that name, else for the one that has its key.
 
-    Raises CeremonyError, which says everything that is wrong with it, KeyUnavailableError, KeyAway and OSError.
+    `prepared` are next generations that wait for theirs. Raises CeremonyError, which says everything that is wrong
+    with it, KeyUnavailableError, KeyAway and OSError.
     """
-    issuer, key = _with_key(config, certificate) if name is None else _named(find(config, name))
+    known = (*wanted(config), *prepared)
+    issuer, key = _with_key(known, certificate) if name is None else _named(_by_name(known, name))
     settings = issuer.issuer
     root = _load(settings.root) if settings.root.exists() else None
     above = tuple(one for one in chain if one != root) or tuple(_load(path) for path in settings.chain if path.exists())
@@ -151,9 +156,16 @@ def read_certificates(paths: Iterable[Path]) -> list[x509.Certificate]:
     return found
 
 
-def _with_key(config: Config, certificate: x509.Certificate) -> tuple[Wanted, PrivateKey]:
+def _by_name(issuers: Iterable[Wanted], name: str) -> Wanted:
+    known = {str(one): one for one in issuers}
+    if name not in known:
+        raise CeremonyError(f"there is no issuer {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+def _with_key(issuers: Iterable[Wanted], certificate: x509.Certificate) -> tuple[Wanted, PrivateKey]:
     closed = []
-    for issuer in wanted(config):
+    for issuer in issuers:
         try:
             _, key = _named(issuer)
         except (KeyUnavailableError, KeyAway) as error:

@@ -25,7 +25,7 @@ COMMANDS = {
     "eab": "Make, list and revoke keys for external account binding (EAB).",
     "explain": "Tell what became of an order, a certificate or a name, and why.",
     "init": "Make what a new CA needs: keys, certificates, configuration, database.",
-    "issuer": "Have certificates of issuers signed elsewhere, and CAs of meshes by them.",
+    "issuer": "List and rotate issuers, have their certificates signed, sign CAs of meshes; end a compromised one.",
     "key": "Make, list and check the private keys that the configuration names.",
     "limit": "List what was used of the rate limits, and reset it.",
     "policy": "Check and try rules; show, apply and bring back the policy of an environment.",

@@ -82,9 +82,10 @@ def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
 def _misfits_of(
     settings: Issuer, location: Location, wanted: Mapping[Location, list[Identifier]]
 ) -> Iterator[tuple[Location, str]]:
-    from acme_ca.authority import load_issuer, load_root_crl
+    from acme_ca.issuers import load_issuer
     from acme_ca.keys import KeyAway, KeyUnavailableError
     from acme_ca.pki.lint import LintError, check_within
+    from acme_ca.root_files import load_root_crl
 
     try:
         issuer = load_issuer(settings, "")
@@ -118,7 +119,7 @@ def _misfits_of_anchors(environment: Environment, here: Location) -> Iterator[tu
 
 def _misfits_of_rules(settings: SubCa, here: Location) -> Iterator[tuple[Location, str]]:
     """Yield what does not open, and the rules for sub-CAs that their issuer cannot sign under."""
-    from acme_ca.authority import load_issuer
+    from acme_ca.issuers import load_issuer
     from acme_ca.pki.sub_ca_lint import unsuitable
 
     broken = list(_misfits_of(settings, here, {}))

@@ -34,6 +34,7 @@ from acme_ca.config.fields import (
 )
 from acme_ca.config.limits import Limits
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
+from acme_ca.config.rotation import Rotation
 from acme_ca.config.sub_ca import LONGEST, SubCaRule
 from acme_ca.config.sub_ca import misfits as sub_ca_misfits
 from acme_ca.paths import anchored
@@ -214,6 +215,8 @@ class Environment(Settings):
     """Revocation lists of anchors, published as the `root_crl` of an issuer is, while no issuer names them."""
     publish_ahead: int = Field(default=7 * DAY, ge=0, le=365 * DAY)
     """How long a root should have been published before an issuer below it signs; the doctor tells when it was not."""
+    rotation: Rotation = Rotation()
+    """How each of them is followed by the next one."""
     profiles: tuple[str, ...] = Field(
         default=("server-1h", "client-1h", "workload-1h", "server-8h"),
         min_length=1,

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from acme_ca.authority import load_issuer
 from acme_ca.config import Config, Issuer, SubCa
 from acme_ca.configured_keys import ConfiguredKey, KeyFaultError, configured_keys
 from acme_ca.db import Database
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.identifiers import Identifier
+from acme_ca.issuers import load_issuer
 from acme_ca.keys import KeyAway, KeyUnavailableError
 from acme_ca.pki import issuer as pki
 from acme_ca.pki.lint import LintError, check_within

@@ -9,11 +9,11 @@ from datetime import timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from acme_ca.authority import load_root_crl
 from acme_ca.config import Issuer
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.doctor.serving import OK, get
 from acme_ca.pki.ca import lists_of
+from acme_ca.root_files import load_root_crl
 
 NOTICE = timedelta(days=60)  # people and a safe have to be brought together for a new one
 

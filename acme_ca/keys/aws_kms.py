@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import AfterValidator, StringConstraints
 
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey, numbered
 from acme_ca.keys.cloud import CloudKey, PerProcess, RefusedError, ServiceUrl
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.public_keys import PublicKey
@@ -88,6 +88,13 @@ class AwsKmsKey(CloudKey):
                 "it with `aws kms schedule-key-deletion`"
             ) from error
         return cloud.opened(self._read(kms, made["Arn"]))  # an alias is known everywhere only after some seconds
+
+    def beside(self, number: int) -> Self:
+        """Return the key of another alias; of a key that is named by its id or ARN, that is `alias/ID-NUMBER`."""
+        before, alias, name = self.key.rpartition("alias/")
+        if not alias:  # AWS chooses the ids
+            before, alias, name = "", "alias/", self.key.rpartition("/")[2]
+        return self.model_copy(update={"key": f"{before}{alias}{numbered(name, number)}"})
 
     def _kms(self) -> _Kms:
         return _Kms(str(self), self.region, self.endpoint_url)

@@ -6,7 +6,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pydantic import BeforeValidator, StringConstraints
 
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey, numbered
 from acme_ca.keys.cloud import CloudKey, PerProcess, Service, ServiceUrl, WireModel
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.paths import ExistingFile
@@ -122,6 +122,10 @@ class AzureKeyVaultKey(CloudKey):
             wanted["kty"] = f"{wanted['kty']}-HSM"
         service = self._service()
         return cloud.opened(self._found(service, service.post(f"/keys/{self.name}/create?{API}", wanted, _Bundle)))
+
+    def beside(self, number: int) -> Self:
+        """Return the key of another name in the same vault."""
+        return self.model_copy(update={"name": numbered(self.name, number), "version": None})
 
     def _service(self) -> Service:
         tokens = _Tokens(str(self), self.token_resource)

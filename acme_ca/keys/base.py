@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -68,6 +69,10 @@ class KeyBackend(BaseModel, ABC):
     def open(self) -> PrivateKey:
         """Return the key, usable from several threads and after a fork; raises KeyUnavailableError and KeyAway."""
 
+    @abstractmethod
+    def beside(self, number: int) -> Self:
+        """Return where the key of a later generation is: in the same store, under a name with another number."""
+
     def create(self, kind: KeyType) -> PrivateKey:
         """Make a new key of a kind where it is kept, never in the place of one. Raises as `open` does."""
         raise KeyUnavailableError(
@@ -81,3 +86,10 @@ class KeyBackend(BaseModel, ABC):
                 f"{self}: no key of kind {kind} can be made there, expected one of {', '.join(self.kinds)}; "
                 'a file (type = "software") holds any kind'
             )
+
+
+def numbered(name: str, number: int) -> str:
+    """Return the name of a later generation: `prod` and `prod-1` are followed by `prod-2`, and `prod-7` by `prod-8`."""
+    found = re.fullmatch(r"(.+)-([0-9]{1,6})", name, re.ASCII)
+    stem, first = (found[1], int(found[2])) if found else (name, 1)
+    return f"{stem}-{first + number - 1}"

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives import hashes
@@ -21,7 +21,7 @@ from pydantic import Base64Bytes, PositiveInt, StringConstraints
 from acme_ca import https
 from acme_ca.https import Endpoint, FetchFailedError
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey, numbered
 from acme_ca.keys.cloud import CloudKey, PerProcess, RefusedError, Service, ServiceUrl, WireModel
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.paths import ExistingFile
@@ -121,6 +121,11 @@ class GoogleKmsKey(CloudKey):
         }
         self._service().post(f"/v1/{ring}/cryptoKeys?{urlencode({'cryptoKeyId': name})}", wanted, cloud.Nothing)
         return self.model_copy(update={"version": 1})._made()  # noqa: SLF001 - of the same class
+
+    def beside(self, number: int) -> Self:
+        """Return the key of another name in the same key ring."""
+        ring, middle, name = self.key.rpartition("/cryptoKeys/")
+        return self.model_copy(update={"key": f"{ring}{middle}{numbered(name, number)}", "version": None})
 
     def _made(self) -> PrivateKey:
         until = time.monotonic() + _MAKING

@@ -6,12 +6,13 @@ The key never leaves the token. It must be made so that it cannot: sensitive, no
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from acme_ca.keys.base import KeyBackend, PrivateKey
+from acme_ca.keys.base import KeyBackend, PrivateKey, numbered
 from acme_ca.keys.pkcs11_uri import Pkcs11Uri
 from acme_ca.paths import AnchoredPath
 from acme_ca.secret import Secret
@@ -80,6 +81,10 @@ class Pkcs11Key(KeyBackend):
         with library.turn(str(self)):
             library.write(door, lambda session: generate(session, self.uri, kind))
         return self.open()
+
+    def beside(self, number: int) -> Self:
+        """Return the key of another label in the same token; that of a key without one is made of its id."""
+        return self.model_copy(update={"uri": replace(self.uri, label=numbered(self.stem, number), id=None)})
 
     def _ways(self) -> tuple[Door, Library]:
         """Return how to get to the token. The vendor's code is loaded where a key of it is used, and nowhere else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from acme_ca import public_keys
-from acme_ca.keys.base import KeyBackend, KeyUnavailableError, MldsaPrivateKey, PrivateKey
+from acme_ca.keys.base import KeyBackend, KeyUnavailableError, MldsaPrivateKey, PrivateKey, numbered
 from acme_ca.paths import AnchoredPath
 from acme_ca.problems import BadPublicKey
 from acme_ca.secret import Secret, SecretUnavailableError
@@ -101,6 +101,10 @@ class SoftwareKey(KeyBackend):
         except OSError as error:
             raise KeyUnavailableError(f"{self} cannot be written: {error.strerror}") from error
         return key
+
+    def beside(self, number: int) -> Self:
+        """Return the key in a file of the same folder, under the same passphrase."""
+        return self.model_copy(update={"path": self.path.with_stem(numbered(self.path.stem, number))})
 
     def _passphrase(self) -> bytes:
         try:

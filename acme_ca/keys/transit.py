@@ -6,13 +6,13 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from pydantic import PositiveInt, StringConstraints
 
 from acme_ca.keys import cloud
-from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey, numbered
 from acme_ca.keys.cloud import CloudKey, RefusedError, Service, ServiceUrl, WireModel
 from acme_ca.keys.elsewhere import Scheme, Store
 from acme_ca.paths import ExistingFile
@@ -107,6 +107,10 @@ class TransitKey(CloudKey):
         body = {"type": KINDS[kind], "exportable": False, "allow_plaintext_backup": False}
         service.post(self._path, body, cloud.Nothing)
         return cloud.opened(self._read(service))
+
+    def beside(self, number: int) -> Self:
+        """Return the key of another name at the same mount."""
+        return self.model_copy(update={"name": numbered(self.name, number), "version": None})
 
     def _service(self) -> Service:
         return Service(str(self), self.address, self._headers, _ADVICE, self.ca_file)

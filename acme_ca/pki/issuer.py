@@ -55,6 +55,8 @@ class Issuer:
     alternates: tuple[tuple[x509.Certificate, ...], ...] = ()
     signature: SignatureName | None = None
     """What it signs with, where its key leaves a choice."""
+    is_open: bool = True
+    """Whether its key could be opened here; if not, what it signed elsewhere is published all the same."""
     _proved: set[Usage] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

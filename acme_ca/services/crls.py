@@ -132,10 +132,10 @@ def show(ca: Authority) -> int:
 
 
 def _publishing(ca: Authority, now: datetime) -> Iterator[tuple[Environment, Issuer]]:
-    """Yield the issuers that publish lists: until they end, for what they issued ends before them."""
+    """Yield the issuers that this host can make lists of: until they end, for what they issued ends before them."""
     for environment in ca.environments.values():
         for issuer in environment.all_issuers:
-            if issuer.certificate.not_valid_after_utc > now:
+            if issuer.is_open and issuer.certificate.not_valid_after_utc > now:
                 yield environment, issuer
 
 

@@ -100,7 +100,7 @@ def certificate(ca: Authority, environment: Environment, signer: Signer, certifi
         raise NotFound(f"there is no certificate {certificate_id}")
     if line.account_id != signer.account_id:
         raise Unauthorized(f"certificate {certificate_id} belongs to another account")
-    issuer = next((issuer for issuer in environment.issuers if issuer.id == line.issuer_id), None)
+    issuer = next((issuer for issuer in environment.generations if issuer.id == line.issuer_id), None)
     if issuer is None:
         raise NotFound(f"issuer {line.issuer_id} of certificate {certificate_id} is retired; order a new certificate")
     return line.der, issuer

@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from acme_ca import clock
-from acme_ca.authority import load_issuer
 from acme_ca.config import Config
 from acme_ca.db import Database
 from acme_ca.identifiers import Identifier
+from acme_ca.issuers import load_issuer
 from acme_ca.pki.issuer import Issuer
 from acme_ca.pki.leaf import LeafRequest
 from acme_ca.pki.profile import Profile

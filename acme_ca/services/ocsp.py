@@ -50,16 +50,16 @@ class Responding:
     def __init__(self, ca: Authority, most_cached: int = MOST_CACHED) -> None:
         self._ca = ca
         self._responders = Responders(ca)
-        self._issuers = {issuer.id: (environment, issuer) for environment, issuer in responding(ca)}
         self._cache: dict[tuple[str, bytes], _Cached] = {}
         self._cached = 0  # octets
         self._most_cached = most_cached
 
     def answer(self, issuer_id: str, request_der: bytes) -> OcspAnswer:
         """Return the answer of an issuer's responder; raises NotFound when it has none."""
-        if issuer_id not in self._issuers:
+        found = next((one for one in responding(self._ca) if one[1].id == issuer_id), None)
+        if found is None:
             raise NotFound(f"there is no OCSP responder for issuer {issuer_id[:100]}")
-        environment, issuer = self._issuers[issuer_id]
+        environment, issuer = found
         try:
             request = pki.parse(request_der)
         except DerError:

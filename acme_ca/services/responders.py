@@ -50,7 +50,7 @@ def responding(ca: Authority) -> list[tuple[Environment, Issuer]]:
     return [
         (environment, issuer)
         for environment in ca.environments.values()
-        for issuer in environment.issuers
+        for issuer in environment.generations
         if issuer.ocsp_url is not None and issuer.certificate.not_valid_after_utc > now
     ]
 

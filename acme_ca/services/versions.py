@@ -21,19 +21,27 @@ BUNDLE, WORKLOAD_POLICY = "bundle", "workload-policy"
 
 
 def keep(ca: Authority) -> int:
-    """Add what came into force with this process's configuration; return how many versions are new.
+    """Add what came into force with this process's configuration, or with issuers; return how many versions are new.
 
     Once for each configuration: a process that has yet to be restarted must not bring an older one back.
     """
-    if ca.versions_kept:
+    environments = ca.environments.values()
+    if ca.versions_kept and ca.bundles_kept:
         return 0
-    new = sum(
-        _keep(ca, environment.name, kind, document)[1]
-        for environment in ca.environments.values()
-        for kind, document in _in_force(environment)
-    )
-    ca.versions_kept = True
-    for environment in ca.environments.values():
+    is_first = not ca.versions_kept
+    kinds = (POLICY, WORKLOAD_POLICY, ROOTS, BUNDLE) if is_first else (ROOTS, BUNDLE)
+    ca.versions_kept = ca.bundles_kept = True
+    try:
+        new = sum(
+            _keep(ca, environment.name, kind, document)[1]
+            for environment in environments
+            for kind, document in _in_force(environment)
+            if kind in kinds
+        )
+    except BaseException:
+        ca.versions_kept = ca.bundles_kept = False
+        raise
+    for environment in environments if is_first else ():
         anchors.tell(ca.database, environment)
     return new
 
@@ -83,6 +91,7 @@ def _in_force(environment: Environment) -> Iterator[tuple[str, Mapping[str, Any]
 
 
 def _bundle(environment: Environment) -> Mapping[str, Any]:
+    """Return the bundle of those who signed what still lives, sign now, or will."""
     return bundle.authorities(issuer.certificate for issuer in environment.published)
 
 

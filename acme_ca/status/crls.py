@@ -24,7 +24,7 @@ from acme_ca.services.crls import Published
 CONTENT_TYPE = "application/pkix-crl"  # RFC 2585 §4.2
 SETTLED = 3600  # seconds for the list of a root, which is made once in months
 FRESH = 60  # seconds that caches may keep a list without asking: after that they know of a revocation
-KEY = re.compile(r"[a-z0-9-]{1,32}(/(0|[1-9][0-9]{0,2}))?")
+KEY = re.compile(r"[a-z0-9-]{1,39}(/(0|[1-9][0-9]{0,2}))?")
 
 Shelf = dict[str, Published]
 

@@ -118,7 +118,7 @@ def settings(schema: dict[str, Any], node: dict[str, Any], path: str = "") -> It
 
 
 ISSUERS = ("service.issuer", "environment.NAME.sub_ca", "environment.NAME.sub_ca.former")
-SAME = {"listener.admin.oidc.jwks", "listener.admin.issuer.key", "audit.key"}
+SAME = {"listener.admin.oidc.jwks", "listener.admin.issuer.key", "audit.key", "environment.NAME.rotation.root_key"}
 
 
 def documented() -> set[str]:

@@ -108,6 +108,17 @@ class KeyContract:
         for signature, message in zip(signatures, messages, strict=True):
             verify(key.public_key(), signature, message)
 
+    def test_a_later_generation_has_a_key_of_its_own_in_the_same_store(self, backend: KeyBackend) -> None:
+        key, later = backend.open(), backend.beside(2)
+        assert not later.exists()
+        made = later.create(public_keys.check(key.public_key()))
+        if not isinstance(key, RSAPrivateKey):  # of which stand-ins make one, for the time it takes
+            assert made.public_key() != key.public_key()
+        verify(made.public_key(), sign(later.open()))
+        verify(key.public_key(), sign(backend.open()))
+        assert later.type == backend.type  # type: ignore[attr-defined]  # every backend has it; KeyBackend leaves its literal open
+        assert len({str(backend), str(later), str(backend.beside(3))}) == 3
+
     @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
     def test_a_forked_child_signs(self, backend: KeyBackend) -> None:
         key = backend.open()

@@ -83,6 +83,13 @@ class TestEd25519InAws(KeyContract):
         with aws_kms.serve(tmp_path, key_service.new_key("ed25519")) as kms:
             yield served(kms)
 
+    def test_a_later_generation_has_a_key_of_its_own_in_the_same_store(self, backend: KeyBackend) -> None:
+        """AWS chooses ids and ARNs: what is named by one is followed by an alias."""
+        assert isinstance(backend, AwsKmsKey)
+        assert backend.beside(2).key == f"alias/{ARN.rpartition('/')[2]}-2"
+        of_alias = backend.model_copy(update={"key": "arn:aws:kms:eu-west-1:111122223333:alias/acme-ca/prod-1"})
+        assert of_alias.beside(2).key == "arn:aws:kms:eu-west-1:111122223333:alias/acme-ca/prod-2"
+
 
 @pytest.mark.parametrize("kind", ["ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096"])
 def test_a_key_of_the_asked_kind_is_created(key: AwsKmsKey, client: Any, kind: KeyType) -> None:  # noqa: ANN401

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from flask.testing import FlaskClient
 
-from acme_ca.authority import root_crls
 from acme_ca.cli import cli
 from acme_ca.config import Config, ConfigError, load
 from acme_ca.doctor import Host, roots
 from acme_ca.pki import crl
 from acme_ca.pki.crl import CrlRequest
+from acme_ca.root_files import root_crls
 from tests.support.ca import make_ca_files
 from tests.support.root_crls import NAME, replace_list, root_key
 from tests.support.server import Server, eventually, serving
