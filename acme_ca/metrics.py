@@ -217,6 +217,13 @@ ISSUER_NOT_AFTER = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )
+ISSUER_ROTATION_DUE = Gauge(
+    "acme_ca_issuer_rotation_due_timestamp_seconds",
+    "When the next issuer after the newest one of a line is to be published (Unix time).",
+    ("environment", "issuer"),
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 ISSUER_CLOSED = Gauge(
     "acme_ca_issuer_closed",
     "Whether a process cannot open the key of a published issuer: 1 or 0; the worst of all processes.",

@@ -15,6 +15,7 @@ import structlog
 
 from acme_ca import metrics
 from acme_ca.authority import Authority
+from acme_ca.ceremony import succession
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.services import (
     audit_export,
@@ -23,6 +24,7 @@ from acme_ca.services import (
     certificates,
     crls,
     distrust,
+    generations,
     issuance,
     nonces,
     ocsp,
@@ -117,6 +119,8 @@ JOBS = (
     Job("versions", NOW_AND_THEN, versions.keep),
     Job("crl figures", NOW_AND_THEN, crls.show),
     Job("issuers", NOW_AND_THEN, show_issuers),
+    Job("generations", NOW_AND_THEN, generations.keep_up),
+    Job("rotation", NOW_AND_THEN, succession.follow),
 )
 
 

@@ -95,12 +95,12 @@ CODES = {
     "ISS001": Code(
         "error",
         "No issuer of an environment lives long enough for its default profile.",
-        "Put a new issuer first (docs/configuration.md, Issuers), and run `acme-ca init`.",
+        "`acme-ca issuer rotate` makes the next one (docs/how-to/rotation.md).",
     ),
     "ISS002": Code(
         "warning",
-        "An issuer, or something above it, ends soon.",
-        "Put a new issuer first while the old one still signs.",
+        "An issuer, or something above it, ends, and the next one is due.",
+        "`acme-ca issuer rotate` while it still signs (docs/how-to/rotation.md).",
     ),
     "ISS006": Code(
         "error",

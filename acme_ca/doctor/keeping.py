@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from acme_ca.config import Config, Issuer, SubCa
 from acme_ca.configured_keys import ConfiguredKey, KeyFaultError, configured_keys
 from acme_ca.db import Database
+from acme_ca.doctor import generations
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.identifiers import Identifier
 from acme_ca.issuers import load_issuer
@@ -26,7 +27,6 @@ from acme_ca.problems import ServiceUnavailable
 from acme_ca.secret import Secret, SecretUnavailableError
 from acme_ca.services import ledger
 
-SOON = timedelta(days=30)
 QUIET = timedelta(days=1)
 OF_NO_ISSUER = {"listener.admin.issuer", "audit.key"}  # keys of which no chain has to hold
 NETWORKED = frozenset(
@@ -41,20 +41,12 @@ def issuers(host: Host) -> Iterator[Finding]:
     for name in host.environments:
         settings = host.config.environment[name]
         found: list[pki.Issuer] = []
-        for number, configured in enumerate(settings.issuer):
-            yield from _opened(configured, f"environment.{name}.issuer[{number}]", found)
-        lifetimes = {profile: _lifetime(host.config, profile) for profile in settings.profiles}
-        default = lifetimes[settings.default_profile]
+        yield from generations.look(host, name, found)
+        default = _lifetime(host.config, settings.default_profile)
         if found and not any(issuer.can_sign(host.now, default) for issuer in found):
             ends = max(issuer.ends_at for issuer in found)
             seen = f"the last one ends at {ends:%Y-%m-%d %H:%M:%S} UTC"
             yield Finding("ISS001", f"environment.{name}", seen, f"one that lives for {default} yet")
-        for issuer in found[:1]:
-            left, needed = issuer.ends_at - host.now, max(SOON, 2 * max(lifetimes.values()))
-            if left < needed:
-                yield Finding(
-                    "ISS002", f"environment.{name}.issuer", f"{issuer.id} ends in {left}", f"at least {needed}"
-                )
         yield from _beyond_constraints(host, name, found)
         if settings.sub_ca is not None:
             yield from _sub_ca(settings.sub_ca, f"environment.{name}.sub_ca", host.now)
