@@ -62,12 +62,18 @@ class Roll:
         return terminal.run(text, self.exchange, ["y"] * yes, **environ)
 
     def edit_issuer(self, name: str, instead: str, *, keep: bool = False) -> None:
-        """Put a table of the page in the place of an issuer's, or above it."""
+        """Put a table of the page in the place of an issuer's, or below it."""
         text = self.server.config.read_text()
         start = text.index(f'[[environment.prod.issuer]]\nname = "{name}"')
         end = text.index("\n\n", start) + 2
         new = (FILES / instead).read_text() + "\n" if instead else ""
-        self.server.config.write_text(text[:start] + new + (text[start:end] if keep else "") + text[end:])
+        self.server.config.write_text(text[:start] + (text[start:end] if keep else "") + new + text[end:])
+
+    def move_up(self) -> None:
+        """Put the new issuer above the old one."""
+        new = (FILES / "root-roll-issuer.toml").read_text() + "\n"
+        text = self.server.config.read_text().replace(new, "")
+        self.server.config.write_text(text.replace("[[environment.prod.issuer]]", f"{new}[[environment.prod.issuer]]"))
 
     def edit_service(self, chain: str, root: str) -> None:
         """Change the issuer of the CA's own listener."""
@@ -177,7 +183,10 @@ def cross_sign(roll: Roll) -> None:
 
 
 def overlap(roll: Roll) -> Iterator[list[x509.Certificate]]:
-    """The rest of step 4: two certificates by the new issuer, before and after the old one is gone."""
+    """The rest of step 4: certificates by the new issuer, before and after the old one is gone."""
+    roll.reload()
+    assert len(roll.order()) == 2
+    roll.move_up()
     roll.reload()
     for gone in ("", "prod-1"):
         if gone:

@@ -62,11 +62,12 @@ def write(path: Path, *certificates: x509.Certificate) -> Path:
     return path
 
 
-def verifies(folder: Path, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> bool:
+def verifies(folder: Path, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], *options: str) -> bool:
     """Whether openssl verifies a leaf, given first, by what follows it and these roots alone."""
     folder.mkdir(exist_ok=True)
     files = [write(folder / "roots.pem", *roots), write(folder / "leaf.pem", chain[0])]
-    command = [str(require_tool("openssl")), "verify", "-no-CApath", "-no-CAstore", "-CAfile", str(files[0])]
+    command = [str(require_tool("openssl")), "verify", *options]
+    command += ["-no-CApath", "-no-CAstore", "-CAfile", str(files[0])]
     if chain[1:]:
         command += ["-untrusted", str(write(folder / "above.pem", *chain[1:]))]
     done = subprocess.run([*command, str(files[1])], check=False, capture_output=True, text=True)
