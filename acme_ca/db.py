@@ -25,7 +25,7 @@ from acme_ca.problems import Contended, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-REVISION = "0014"  # of the tables: the newest in migrations/versions, which a test compares
+REVISION = "0015"  # of the tables: the newest in migrations/versions, which a test compares
 BUSY_TIMEOUT = 30_000  # milliseconds that SQLite waits for another process's transaction
 SETTLING = 2.0  # seconds that `settle` waits at most
 IDLE = 60_000  # milliseconds that PostgreSQL keeps a transaction open of which it hears nothing

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from acme_ca.cli import cert_keys, cert_replace, cert_revoke
+from acme_ca.cli import cert_inventory, cert_keys, cert_replace, cert_revoke
 from acme_ca.cli.client import Api, api_options, at
 from acme_ca.cli.options import SETTINGS, json_option, print_json
 from acme_ca.cli.selectors import environment_option, selector_options
@@ -37,10 +37,10 @@ FIELDS = {
 
 @click.group(**SETTINGS)
 def cert() -> None:
-    """Search, show, revoke and replace certificates; block keys."""
+    """Search, show, count, revoke and replace certificates; block keys."""
 
 
-for command in (*cert_revoke.COMMANDS, *cert_replace.COMMANDS, *cert_keys.COMMANDS):
+for command in (*cert_inventory.COMMANDS, *cert_revoke.COMMANDS, *cert_replace.COMMANDS, *cert_keys.COMMANDS):
     cert.add_command(command)
 
 

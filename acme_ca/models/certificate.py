@@ -41,7 +41,8 @@ class Certificate(Record):
     account, an `order_id` that is no order's, the names that it may certify, and in `workload_rule` the rule that it
     was signed under. `eab_kid` is the external key that its account was bound by, `replaces` the serial of the
     certificate that the order named as replaced. `evidence` is how names were proved and policy decided:
-    `models/evidence.py` packs it; it is kept as long as the certificate lives, and some time more.
+    `models/evidence.py` packs it; it is kept as long as the certificate lives, and some time more. `key_type` is the
+    kind of its key and `signature` what its issuer signs it with; None in lines from before they were written down.
     """
 
     id: str = field(default_factory=new_id)
@@ -72,6 +73,8 @@ class Certificate(Record):
     eab_kid: str | None = None
     replaces: str | None = None
     evidence: bytes | None = None
+    key_type: str | None = None
+    signature: str | None = None
 
     @property
     def is_sub_ca(self) -> bool:

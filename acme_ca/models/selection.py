@@ -150,6 +150,12 @@ class Selection:
         """Return the statement for how many issued certificates there are; `with_claimed` as in `ids`."""
         return self._walk(select(func.count()), conditions, None, in_order=False, with_claimed=with_claimed)
 
+    def tally(self, *columns: ColumnElement[Any], condition: ColumnElement[bool]) -> Select[Any]:
+        """Return the statement that counts issued certificates by columns: these, how many, the first and last end."""
+        ends = CERTIFICATES.c.not_after
+        counted = select(*columns, func.count(), func.min(ends), func.max(ends))
+        return self._walk(counted, (condition,), None, in_order=False, with_claimed=False).group_by(*columns)
+
     def end(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         """Return the statement for when the last of the issued certificates ends."""
         last = select(func.max(CERTIFICATES.c.not_after))

@@ -187,6 +187,7 @@ def _claim(
     )
     line = _ledger_line(environment, order, issuer, leaf, binding, grant, now)
     line.eab_kid, line.evidence = account.eab_kid, evidence.pack(order, authorizations, decision.rules)
+    line.key_type = csr.key_type
     ledger.add(connection, line)
     base.update(connection, order)
     stale_caa = tuple(
@@ -227,6 +228,7 @@ def _ledger_line(
         workload_provider=binding.provider if binding is not None else None,
         workload_subject=binding.subject if binding is not None else None,
         replaces=serial_text(ari.parse(order.replaces).serial) if order.replaces is not None else None,
+        signature=issuer.signs_with,
     )
 
 

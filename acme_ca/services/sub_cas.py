@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection
 
-from acme_ca import baton, clock, metrics
+from acme_ca import baton, clock, metrics, public_keys
 from acme_ca.authority import Authority, Environment
 from acme_ca.config import SubCaRule
 from acme_ca.models import base
@@ -234,6 +234,8 @@ def _claim(ca: Authority, planned: Plan, by: str, csr_sha256: str) -> Certificat
         not_before=request.not_before,
         not_after=request.not_after,
         created_at=clock.now(),
+        key_type=public_keys.check(request.public_key),
+        signature=issuer.signs_with,
         workload_rule=f"{rule.name}@{planned.version}",
         evidence=json.dumps(document, separators=(",", ":")).encode(),
     )

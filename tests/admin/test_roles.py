@@ -54,6 +54,7 @@ TABLE: dict[str, set[str]] = {
     "DELETE /environments/{environment}/pauses/{id}": OPERATORS,
     "GET /environments/{environment}/certificates": READERS,
     "GET /environments/{environment}/certificates/{serial}": READERS,
+    "GET /environments/{environment}/inventory": READERS,
     "GET /environments/{environment}/revocations": READERS,
     "POST /environments/{environment}/revocations": OPERATORS,
     "GET /environments/{environment}/revocations/{id}": READERS,

@@ -220,3 +220,30 @@ def test_the_api_counts_without_acting_and_names_what_is_wrong(ca: Authority, no
     assert "colour" in api("POST", f"{HOME}/{noun}", {"selection": {"colour": "red"}}).refused(400)
     assert "expect" in api("POST", f"{HOME}/{noun}", {"selection": {}}).refused(409)
     assert "colour" in api("GET", f"{HOME}/certificates?colour=red").refused(400)
+
+
+def test_inventory_counts_what_is_valid_by_what_it_is_made_of(ca: Authority, run: Run) -> None:
+    put(
+        ca.database,
+        *(line(key_type="ml-dsa-65", signature="rsa-pss-sha256", profile="p") for _ in range(3)),
+        line(key_type="ec-p256", signature="ecdsa-sha256", issuer_id="test-2"),
+        line(key_type="ec-p256", signature="ecdsa-sha256", environment="dev"),
+        line(key_type="ec-p256", signature="ecdsa-sha256", not_after=clock.now() - timedelta(minutes=1)),
+    )
+    told = document(run("inventory", "--json"))
+    assert (told["environment"], told["total"]) == ("test", 4)
+    assert told["by_key_type"] == {"ec-p256": 1, "ml-dsa-65": 3}
+    assert told["by_signature"] == {"ecdsa-sha256": 1, "rsa-pss-sha256": 3}
+    kinds = [
+        (one["issuer_id"], one["profile"], one["key_type"], one["signature"], one["count"]) for one in told["items"]
+    ]
+    assert kinds == [
+        ("test-1", "p", "ml-dsa-65", "rsa-pss-sha256", 3),
+        ("test-2", "server-1h", "ec-p256", "ecdsa-sha256", 1),
+    ]
+    assert all(told["as_of"] < one["earliest_not_after"] <= one["latest_not_after"] for one in told["items"])
+    text = run("inventory", "--profile", "p").stdout
+    assert "ml-dsa-65" in text
+    assert "ec-p256" not in text
+    assert "Signatures: rsa-pss-sha256 3" in text
+    assert "has no live certificate that fits" in run("inventory", "--profile", "none").stdout

@@ -44,3 +44,6 @@ def test_an_issuer_is_put_beside_another(tmp_path: Path) -> None:
     run(tmp_path, "post-quantum-beside.sh")
     names = ("root", "prod-1", "root-2", "prod-2")
     assert [signature(tmp_path, name) for name in names] == ["ecdsa-sha384"] * 2 + ["ml-dsa-65"] * 2
+    told = run(tmp_path, "post-quantum-inventory.sh")
+    assert "no live certificate" in told
+    assert '"total": 0' in told
