@@ -11,7 +11,7 @@ from acme_ca.cli.options import SETTINGS, config_option, json_option, print_json
 from acme_ca.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
     from acme_ca.issuers.lines import Line
@@ -42,29 +42,33 @@ def list_(config_path: Path, environment: str | None, as_json: bool) -> None:  #
     from acme_ca import clock
     from acme_ca.cli.opening import open_whole_database
     from acme_ca.issuers.lines import read
+    from acme_ca.models.distrusted_issuer import publication
 
     with open_whole_database(config_path) as (config, database):
         if environment is not None and environment not in config.environment:
             refuse(f"there is no environment {environment!r}; there are {', '.join(config.environment)}")
         try:
             found = [line for name in config.environment for line in read(database, config, name)]
+            with database.read() as connection:
+                distrusted = frozenset(publication(connection))
         except (OSError, ValueError) as error:
             refuse(str(error))
     now = clock.now()
-    rows = [row for line in found if environment in {None, line.environment} for row in rows_of(line, now)]
+    rows = [row for line in found if environment in {None, line.environment} for row in rows_of(line, now, distrusted)]
     if as_json:
         print_json({"issuers": rows})
         return
     print_table(tuple(COLUMNS.values()), [tuple(row[name] for name in COLUMNS) for row in rows], "There are none.")
 
 
-def rows_of(line: Line, now: datetime) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each generation of a line."""
+def rows_of(line: Line, now: datetime, distrusted: Collection[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each generation of a line. One whose key is distrusted signs in no stage."""
     from cryptography.hazmat.primitives.hashes import SHA256
 
     from acme_ca.clock import rfc3339
     from acme_ca.issuers import key_of
     from acme_ca.pki.generations import Stage, active_since, last_leaf_at
+    from acme_ca.public_keys import spki_sha256
 
     stages, since = line.stages(now), active_since(line.spans, line.rules.longest, now)
     spans = {span.id: span for span in line.spans}
@@ -93,4 +97,6 @@ def rows_of(line: Line, now: datetime) -> Iterator[dict[str, Any]]:
                 "root": root.subject.rfc4514_string(),
                 "sha256": certificate.fingerprint(SHA256()).hex(":").upper(),
             }
+            if spki_sha256(certificate.public_key()) in distrusted:  # type: ignore[arg-type]  # an issuer's key
+                row |= {"stage": "distrusted", "signs": False}
         yield row

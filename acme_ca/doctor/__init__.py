@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from acme_ca.doctor import anchors, keeping, network, roots, serving
+from acme_ca.doctor import anchors, distrust, keeping, network, roots, serving
 from acme_ca.doctor.findings import CODES as CODES
 from acme_ca.doctor.findings import Finding as Finding
 from acme_ca.doctor.findings import Host as Host
@@ -33,6 +33,7 @@ CHECKS = (
     Check("CRLs", serving.crls),
     Check("CRLs of roots", roots.crls),
     Check("published roots", anchors.published),
+    Check("distrusted issuers", distrust.distrusted),
     Check("providers", network.providers),
     Check("the clock", network.clocks),
 )

@@ -107,6 +107,12 @@ CODES = {
         "The issuer of sub-CAs ends before the longest sub-CA that its rules allow.",
         "Make the rules' `lifetime` shorter, or give `sub_ca` a new name, files and key, and run `acme-ca init`.",
     ),
+    "ISS007": Code(
+        "warning",
+        "A distrusted issuer is still configured.",
+        "`acme-ca issuer distrusted` says what is left to do; then take it out of the configuration "
+        "(docs/how-to/compromise.md).",
+    ),
     "CRL001": Code("error", "A CRL is past its nextUpdate.", "See in the log why the worker makes no new one."),
     "CRL002": Code(
         "error", "A CRL is none, or its issuer has not signed it.", "Look at what answers at the status listener's URL."

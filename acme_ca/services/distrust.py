@@ -197,8 +197,19 @@ def _standing(connection: Connection, environment: Environment, row: DistrustedI
         remaining=connection.scalar(waiting) or 0,
         ends_at=connection.scalar(living.end(standing)),
         published=row.unpublished_at is None if has_bundle else None,
-        others=tuple(issuer.id for issuer in environment.issuers if environment.trusts(issuer)),
+        others=_others(environment, now),
     )
+
+
+def _others(environment: Environment, now: datetime) -> tuple[str, ...]:
+    """Return who signs leafs instead: those whose turn it is, else the one that would come before its time."""
+    if found := tuple(issuer.id for issuer in environment.issuers if environment.trusts(issuer)):
+        return found
+    profile = environment.profiles[environment.settings.default_profile]
+    try:
+        return (environment.issuer(now, timedelta(seconds=profile.lifetime), profile).id,)
+    except ServiceUnavailable:
+        return ()
 
 
 def _replacement(connection: Connection, row: DistrustedIssuer, *, lock: bool = False) -> Replacement | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -20,10 +21,20 @@ def run(tmp_path: Path) -> Run:
     """Run `acme-ca issuer` on a CA of two issuers that nobody serves."""
     path = make_two_issuers(tmp_path)
 
-    def invoke(verb: str, *arguments: str, answer: str | None = None) -> Result:
-        return CliRunner().invoke(cli, ["issuer", verb, *arguments, "--config", str(path)], input=answer)
+    def invoke(verb: str, *arguments: str, answer: str | None = None, noun: str = "issuer") -> Result:
+        return CliRunner().invoke(cli, [noun, verb, *arguments, "--config", str(path)], input=answer)
 
     return invoke
+
+
+def document(result: Result) -> Any:  # noqa: ANN401 - whatever JSON carries
+    return json.loads(result.stdout)
+
+
+def reminders(run: Run) -> list[str]:
+    """What the doctor reminds of."""
+    found = document(run("--json", "--environment", "test", noun="doctor"))["findings"]
+    return [one["place"] for one in found if one["code"] == "ISS007"]
 
 
 def test_it_is_asked_done_shown_and_taken_back(run: Run) -> None:
@@ -41,9 +52,13 @@ def test_it_is_asked_done_shown_and_taken_back(run: Run) -> None:
     (row,) = json.loads(run("distrusted", "test", "--json").stdout)
     assert (row["issuer"], row["reason"], row["spread"], row["others"]) == ("test-1", "stolen", 900, ["test-2"])
     assert "stolen" in run("distrusted", "test").stdout
+    listed = {row["issuer"]: (row["stage"], row["signs"]) for row in document(run("list", "test", "--json"))["issuers"]}
+    assert listed == {"test-1": ("distrusted", False), "test-2": ("active", True)}
+    assert reminders(run) == ["issuer test/test-1"]
     assert f"serial {row['serial']}" in run("distrusted", "test/test-1").stdout
     assert "test/test-1 signs again" in run("trust", "test/test-1").stdout
     assert json.loads(run("distrusted", "test", "--json").stdout) == []
+    assert reminders(run) == []
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,8 @@ def test_a_stolen_key_lets_another_generation_sign(ca: RunningCa, folder: Path, 
         distrust.distrust(ca.authority, test, "test-1", wish, by="uid:0")
     signs_from = rotate(ca.authority, folder)
     ca.authority.see_issuers()
-    distrust.distrust(ca.authority, ca.authority.environments["test"], "test-1", wish, by="uid:0")
+    told = distrust.distrust(ca.authority, ca.authority.environments["test"], "test-1", wish, by="uid:0")
+    assert told.others == ("test-2",)
     assert is_by(chain(client, issue(client, website, [NAME])), "test-2"), "before its time"
     distrust.trust(ca.authority, ca.authority.environments["test"], "test-1", by="uid:0")
     assert is_by(chain(client, issue(client, website, [NAME])), "test-1")
