@@ -31,6 +31,7 @@ from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateK
 from acme_ca.keys.elsewhere import Scheme, Store, private_key
 from acme_ca.problems import BadPublicKey
 from acme_ca.public_keys import PublicKey
+from acme_ca.vocabulary import MLDSA_KEY_TYPES
 
 TIMEOUT = 5.0  # seconds until a request is over
 CURVE_BITS = {"secp256r1": 256, "secp384r1": 384, "secp521r1": 512}  # of the hash that clouds sign with on a curve
@@ -236,9 +237,11 @@ class CloudKey(KeyBackend):
 def opened(store: Store) -> PrivateKey:
     """Return the key of a store if it is good enough to sign certificates; raises KeyUnavailableError."""
     try:
-        public_keys.check(store.public_key)
+        kind = public_keys.check(store.public_key)
     except BadPublicKey as error:
         raise KeyUnavailableError(f"{store.where}: {error.detail}") from error
+    if kind in MLDSA_KEY_TYPES:
+        raise KeyUnavailableError(f"{store.where} is of kind {kind}, which signs here from a file (software) only")
     return private_key(store)
 
 

@@ -7,14 +7,14 @@ whoever needs it in between learns at once that it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic, perf_counter
-from typing import Any, Generic, Literal, NoReturn, TypeVar
+from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.asymmetric import utils as asymmetric_utils
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, AsymmetricPadding, PKCS1v15
 from cryptography.utils import Buffer
@@ -23,7 +23,8 @@ from acme_ca import baton
 from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
 from acme_ca.keys.breaker import Breaker
 from acme_ca.keys.keeper import KEEPER
-from acme_ca.public_keys import PublicKey
+from acme_ca.public_keys import MldsaPublicKey, PublicKey, mldsa_kind
+from acme_ca.vocabulary import MldsaKeyType
 
 GREETING = b"acme-ca tries a key before it is used"  # nothing in DER begins like this: it is no certificate
 HASHES: tuple[type[hashes.HashAlgorithm], ...] = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -32,9 +33,9 @@ Public = TypeVar("Public", bound=PublicKey)
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How to sign. `hash` is None for Ed25519, which has its own. PSS salts are as long as the hash. RFC 8017 §8."""
+    """How to sign. `hash` is None for Ed25519 and ML-DSA. PSS salts are as long as the hash. RFC 8017 §8."""
 
-    name: Literal["ecdsa", "rsa-pkcs1", "rsa-pss", "ed25519"]
+    name: Literal["ecdsa", "rsa-pkcs1", "rsa-pss", "ed25519", "ml-dsa"]
     hash: hashes.HashAlgorithm | None = None
 
     def digest(self, message: bytes) -> bytes:
@@ -205,7 +206,44 @@ class _Ed25519Key(_Key[ed25519.Ed25519PublicKey], ed25519.Ed25519PrivateKey):
         self._refuse()
 
 
-def _of(store: Store) -> _EcKey | _RsaKey | _Ed25519Key:
+class _MldsaKey(_Key[MldsaPublicKey]):
+    def sign(self, data: Buffer, context: Buffer | None = None) -> bytes:
+        if context is not None:
+            self._refuse()  # certificates have none, RFC 9881 §3
+        message = bytes(data)
+        return self._sign(Scheme("ml-dsa"), message, lambda found: self._public.verify(found, message))
+
+    def try_out(self) -> None:
+        self.sign(GREETING)
+
+    def sign_mu(self, *_arguments: object) -> bytes:
+        self._refuse()
+
+    def private_bytes_raw(self) -> bytes:
+        self._refuse()
+
+
+class _Mldsa44Key(_MldsaKey, mldsa.MLDSA44PrivateKey):  # type: ignore[misc]  # the public key is of the same kind
+    pass
+
+
+class _Mldsa65Key(_MldsaKey, mldsa.MLDSA65PrivateKey):  # type: ignore[misc]  # as above
+    pass
+
+
+class _Mldsa87Key(_MldsaKey, mldsa.MLDSA87PrivateKey):  # type: ignore[misc]  # as above
+    pass
+
+
+_AnyMldsaKey: TypeAlias = _Mldsa44Key | _Mldsa65Key | _Mldsa87Key
+_MLDSA: Mapping[MldsaKeyType, type[_AnyMldsaKey]] = {
+    "ml-dsa-44": _Mldsa44Key,
+    "ml-dsa-65": _Mldsa65Key,
+    "ml-dsa-87": _Mldsa87Key,
+}
+
+
+def _of(store: Store) -> _EcKey | _RsaKey | _Ed25519Key | _AnyMldsaKey:
     public = store.public_key
     if isinstance(public, ec.EllipticCurvePublicKey):
         return _EcKey(store, public)
@@ -213,6 +251,8 @@ def _of(store: Store) -> _EcKey | _RsaKey | _Ed25519Key:
         return _RsaKey(store, public)
     if isinstance(public, ed25519.Ed25519PublicKey):
         return _Ed25519Key(store, public)
+    if isinstance(public, MldsaPublicKey):
+        return _MLDSA[mldsa_kind(public)](store, public)
     raise KeyUnavailableError(f"{store.where} is a {type(public).__name__}, which cannot sign here")
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy, deepcopy
+from datetime import datetime
+from functools import partial
 
 import pytest
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x448
@@ -14,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from acme_ca.keys import KeyAway, KeyUnavailableError, PrivateKey, breaker, elsewhere
 from acme_ca.keys.elsewhere import Scheme, Store
+from acme_ca.pki.signing import MldsaPrivateKey, new_mldsa, signature_of
+from acme_ca.pki.signing import sign as signed
+from acme_ca.vocabulary import MLDSA_KEY_TYPES
 from tests.keys.contract import sign, verify
 
 ECDSA = ec.ECDSA(hashes.SHA256())
@@ -50,6 +56,7 @@ KINDS: dict[str, Callable[[], PrivateKey]] = {
     "ec": lambda: ec.generate_private_key(ec.SECP384R1()),
     "rsa": lambda: rsa.generate_private_key(65_537, 2048),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    **{kind: partial(new_mldsa, kind) for kind in MLDSA_KEY_TYPES},
 }
 
 
@@ -127,3 +134,19 @@ def test_what_is_away_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch
     time[0] += 30
     assert sign(key)
     assert sign(key)
+
+
+@pytest.mark.parametrize("kind", MLDSA_KEY_TYPES)
+def test_what_it_signs_by_ml_dsa_is_a_certificate(kind: str) -> None:
+    key = elsewhere.private_key(Memory(new_mldsa(kind)))
+    now, name = datetime(2030, 1, 1), x509.Name([])  # noqa: DTZ001 - the builder keeps it so
+    certificate = signed(x509.CertificateBuilder(name, name, key.public_key(), 1, now, now), key)
+    certificate.verify_directly_issued_by(certificate)
+    assert signature_of(certificate) == kind
+    assert isinstance(key, MldsaPrivateKey)
+    with pytest.raises(UnsupportedAlgorithm, match="stays where it is"):
+        key.sign(b"message", b"context")
+    with pytest.raises(UnsupportedAlgorithm, match="stays where it is"):
+        key.sign_mu(b"m" * 64)
+    with pytest.raises(UnsupportedAlgorithm, match="stays where it is"):
+        key.private_bytes_raw()

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from acme_ca import clock
+from acme_ca.authority import Authority
 from acme_ca.config import load
 from acme_ca.pki.signing import signature_of
+from tests.support import clocks
 from tests.support.acme_client import AcmeClient, certificates
-from tests.support.ca import RunningCa, make_ca_files, start_ca
+from tests.support.ca import RunningCa, key_file, make_ca_files, start_ca
 from tests.support.issue import issue
+from tests.support.rotation import line, rotate
 from tests.support.two_issuers import OPENING, table
 from tests.support.web import WebServer, serve
 
@@ -69,3 +73,31 @@ def test_the_profile_decides_who_signs(ca: RunningCa, website: WebServer) -> Non
         "either": "ml-dsa-65",  # the first issuer that does one of both
     }
     assert {name: signed(client, website, name) for name in expected} == expected
+
+
+@pytest.fixture
+def quantum(tmp_path: Path, website: WebServer, database_url: str) -> Iterator[RunningCa]:
+    """A CA of ML-DSA alone."""
+    options = ("--http-port", str(website.port), "--root-key", "ml-dsa-65", "--issuer-key", "ml-dsa-65")
+    path = make_ca_files(tmp_path / "ca", "--environment", "test", *options)
+    with clocks.moving():
+        running = start_ca(load(path), database_url, tmp_path / "state")
+        yield running
+        running.close()
+
+
+def test_an_issuer_of_ml_dsa_is_followed_by_another(quantum: RunningCa, website: WebServer, tmp_path: Path) -> None:
+    client, ca = quantum.client().register(), quantum.authority
+    assert signed(client, website, None) == "ml-dsa-65"
+    clocks.wait(rotate(ca, tmp_path / "ca") - clock.now())
+    ca.see_issuers()
+    (issuer,) = ca.environments["test"].issuers
+    assert (issuer.id, issuer.signs_with) == ("test-2", "ml-dsa-65")
+    assert signed(client, website, None) == "ml-dsa-65"
+    key_file(line(ca).settings.key.beside(2)).unlink()
+    other = Authority(ca.config)  # of a host that the key was not copied to
+    assert [(one.id, one.is_open) for one in other.environments["test"].generations] == [
+        ("test-1", True),
+        ("test-2", False),
+    ]
+    other.close()
