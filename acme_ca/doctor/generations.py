@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cryptography import x509
+
 from acme_ca.clock import rfc3339
 from acme_ca.db import Database
 from acme_ca.doctor.findings import Finding, Host
 from acme_ca.issuers.lines import Line, lines_of
-from acme_ca.issuers.opening import Places, load_generation
+from acme_ca.issuers.opening import Places, key_of, load_generation
 from acme_ca.keys import KeyAway, KeyUnavailableError
 from acme_ca.models.generation import Generation, generations
 from acme_ca.pki.generations import Stage
@@ -23,26 +25,46 @@ FITTING = "a key that fits the certificate"
 
 def look(host: Host, environment: str, found: list[Issuer]) -> Iterator[Finding]:
     """Open the issuers of an environment, which are added to `found`, the newest of each line first."""
-    rows = _rows(host)
-    for number, settings in enumerate(host.config.environment[environment].issuer):
-        place = f"environment.{environment}.issuer[{number}]"
-        try:
-            (line,) = lines_of(host.config, environment, rows, [settings])
-        except (OSError, ValueError) as error:
-            yield Finding("KEY001", place, str(error), FITTING)
+    for place, line in _lines(host, environment):
+        if not isinstance(line, Line):
+            yield Finding("KEY001", place, str(line), FITTING)
             continue
         yield from _opened(host, line, place, found)
         yield from _due(host, line)
 
 
+def published(host: Host, environment: str) -> Iterator[tuple[str, x509.Certificate, Path | None]]:
+    """Yield the issuers of leafs that are published, with their certificates and the files of their keys."""
+    for _, line in _lines(host, environment):
+        if isinstance(line, Line):
+            for one in _living(host, line):
+                yield one.id, line.paths[one.id][0], key_of(line.settings, one.number).file
+
+
+def _lines(host: Host, environment: str) -> Iterator[tuple[str, Line | Exception]]:
+    """Yield the lines of an environment with their places in the configuration, or why one cannot be read."""
+    rows = _rows(host)
+    for number, settings in enumerate(host.config.environment[environment].issuer):
+        place = f"environment.{environment}.issuer[{number}]"
+        try:
+            yield place, lines_of(host.config, environment, rows, [settings])[0]
+        except (OSError, ValueError) as error:
+            yield place, error
+
+
+def _living(host: Host, line: Line) -> list[Generation]:
+    """Return those that are published, the newest first."""
+    stages = line.stages(host.now)
+    return [one for one in reversed(line.generations) if stages[one.id] not in {Stage.PREPARING, Stage.RETIRED}]
+
+
 def _opened(host: Host, line: Line, place: str, found: list[Issuer]) -> Iterator[Finding]:
-    stages, places = line.stages(host.now), Places.of(host.config, line.environment)
-    for one in reversed(line.generations):
-        if stages[one.id] not in {Stage.PREPARING, Stage.RETIRED}:
-            try:
-                found.append(load_generation(line.settings, one, places))
-            except UNOPENED as error:
-                yield Finding("KEY001", place if one.number == 1 else f"{place}: {one.id}", str(error), FITTING)
+    places = Places.of(host.config, line.environment)
+    for one in _living(host, line):
+        try:
+            found.append(load_generation(line.settings, one, places))
+        except UNOPENED as error:
+            yield Finding("KEY001", place if one.number == 1 else f"{place}: {one.id}", str(error), FITTING)
 
 
 def _due(host: Host, line: Line) -> Iterator[Finding]:

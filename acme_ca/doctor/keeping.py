@@ -64,6 +64,7 @@ def _other_keys(host: Host) -> Iterator[Finding]:
 def modes(host: Host) -> Iterator[Finding]:
     """Look at who may read and write keys, secrets and the folders they are in."""
     files = {one.key.file for one in _keys(host) if one.key.file is not None}
+    files |= {path for name in host.environments for *_, path in generations.published(host, name) if path is not None}
     files |= {path for secret in _secrets_in(host.config) if (path := _file_of(secret)) is not None}
     if (path := _sqlite_file(host.config)) is not None:
         files |= {path}

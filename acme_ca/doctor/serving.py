@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from acme_ca.config import Issuer
+from acme_ca.doctor import generations
 from acme_ca.doctor.findings import Finding, Host
 
 DER = 2  # what the C module _ssl calls ENCODING_DER
@@ -45,20 +45,28 @@ def listener(host: Host) -> Iterator[Finding]:
 
 def crls(host: Host) -> Iterator[Finding]:
     """Fetch each issuer's CRL from the status listener, as clients do."""
-    issuers = [issuer for name in host.environments for issuer in host.config.environment[name].all_issuers]
-    for issuer in issuers:
-        url = f"{host.config.listener.status.url}/crl/{issuer.name}.crl"
+    for issuer_id, certificate in _publishing(host):
+        url = f"{host.config.listener.status.url}/crl/{issuer_id}.crl"
         try:
             status, body = get(url, host.timeout)
         except (OSError, http.client.HTTPException) as error:
             yield Finding("CRL003", url, f"no answer: {error}", "a CRL, where certificates point to one")
             continue
         if status == OK:
-            yield from _crl(host, issuer, url, body)
+            yield from _crl(host, issuer_id, certificate, url, body)
         elif status == NOT_FOUND:
             yield Finding("CRL003", url, "there is none", "a CRL, where certificates point to one")
         else:
             yield Finding("CRL002", url, f"status {status}", "a CRL")
+
+
+def _publishing(host: Host) -> Iterator[tuple[str, x509.Certificate]]:
+    """Yield who publishes lists: each issuer of leafs that is not retired, and those of sub-CAs."""
+    for name in host.environments:
+        settings = host.config.environment[name]
+        yield from ((issuer_id, certificate) for issuer_id, certificate, _ in generations.published(host, name))
+        for issuer in settings.all_issuers[len(settings.issuer) :]:
+            yield issuer.name, x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
 
 
 def exposure(host: Host) -> Iterator[Finding]:
@@ -71,8 +79,7 @@ def exposure(host: Host) -> Iterator[Finding]:
         yield Finding("LSN002", "listener.acme.bind", listeners.acme.bind, f"an address that {name} leads to")
 
 
-def _crl(host: Host, issuer: Issuer, url: str, body: bytes) -> Iterator[Finding]:
-    certificate = x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
+def _crl(host: Host, issuer_id: str, certificate: x509.Certificate, url: str, body: bytes) -> Iterator[Finding]:
     try:
         crl = x509.load_der_x509_crl(body)
         is_signed = crl.is_signature_valid(certificate.public_key())  # type: ignore[arg-type]  # an issuer's key signs
@@ -80,7 +87,7 @@ def _crl(host: Host, issuer: Issuer, url: str, body: bytes) -> Iterator[Finding]
         yield Finding("CRL002", url, str(error), "a CRL in DER")
         return
     if not is_signed:
-        yield Finding("CRL002", url, "the signature is not the issuer's", f"one by {issuer.name}")
+        yield Finding("CRL002", url, "the signature is not the issuer's", f"one by {issuer_id}")
     ends = crl.next_update_utc
     if ends is None or ends <= host.now:
         yield Finding("CRL001", url, f"nextUpdate {ends}", f"later than {host.now:%Y-%m-%d %H:%M:%S} UTC")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,14 +20,16 @@ from acme_ca.ceremony import succession
 from acme_ca.ceremony.configured import root_key_in
 from acme_ca.config import Config, Issuer
 from acme_ca.config.rotation import Rotation
+from acme_ca.db import Database
 from acme_ca.keys import SoftwareKey
 from acme_ca.pki.bundle import REFRESH_HINT
 from acme_ca.services import crls, generations, versions
-from tests.support import clocks, roots
+from tests.support import clocks, roots, rows
 from tests.support.acme_client import AcmeClient, certificates
 from tests.support.ca import RunningCa, make_ca_files, start_ca, with_environment
 from tests.support.issue import issue
 from tests.support.rotation import line
+from tests.support.server import eventually, prepare, serving
 from tests.support.tools import require_tool
 from tests.support.web import WebServer, serve
 
@@ -135,6 +138,34 @@ def test_no_order_fails_and_every_certificate_verifies(watch: Watch) -> None:
     assert all(verifies(one, watch.folder) for one in watch.issued)
     assert_published_ahead(watch.issued[:-15])
     assert all(one.at + timedelta(hours=1) < one.chain[1].not_valid_after_utc for one in watch.issued)
+
+
+def test_a_server_follows_without_a_restart(tmp_path: Path) -> None:
+    """Its processes are those of before: they see in the database what the command did, and whose time has come."""
+    with serve(WebServer()) as website:
+        prepared = prepare(tmp_path, "--http-port", str(website.port), "--environment", "test")
+        with serving(tmp_path, prepared=prepared) as server:
+            before = [process.pid for process in server.processes()]
+            client = server.client("test").register()
+            signers = [signer(client, website)]
+            assert server.get("/issuers/test-2.crt")[0] == 404
+            command = ["acme_ca", "issuer", "rotate", "test", "--config", str(server.config)]
+            subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+            eventually(lambda: server.get("/issuers/test-2.crt")[0] == 200, "its certificate")
+            eventually(lambda: server.get("/crl/test-2.crl")[0] == 200, "its list")
+            signers.append(signer(client, website))
+            database = Database(f"sqlite:///{tmp_path / 'acme-ca.db'}")
+            rows.change(database, "UPDATE issuers SET activates_at = :then WHERE id = 'test-2'", then=rows.LONG_AGO)
+            database.close()
+            eventually(lambda: signer(client, website) == "CN=localhost test-2,O=acme-ca", "a leaf by it")
+            assert signers == ["CN=localhost test-1,O=acme-ca"] * 2
+            assert [process.pid for process in server.processes()] == before
+
+
+def signer(client: AcmeClient, website: WebServer) -> str:
+    """Who signs a certificate that is ordered now."""
+    order = issue(client, website, [NAME])
+    return certificates(client.ok(order["certificate"]).text)[1].subject.rfc4514_string()
 
 
 def assert_published_ahead(issued: list[Issued]) -> None:
