@@ -288,6 +288,17 @@ class Outcome:
         return None if self.root is None else self.root.fingerprint(SHA256()).hex(":").upper()
 
     @property
+    def other_roots(self) -> dict[str, str]:
+        """The same of the roots that are above environments alone, by their files."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        paths = dict.fromkeys(issuer.root for _, issuer in self.config.issuers)
+        others = [path for path in paths if path != self.config.service.issuer.root and path.exists()]
+        found = {path: x509.load_pem_x509_certificate(path.read_bytes()) for path in others}
+        return {str(path): root.fingerprint(SHA256()).hex(":").upper() for path, root in found.items()}
+
+    @property
     def waiting(self) -> dict[str, str]:
         """What asks for the certificates that a root elsewhere has to sign."""
         how = f"--config {shlex.quote(str(self.path))} --create"
@@ -327,6 +338,7 @@ class Outcome:
                 "sha256": self.fingerprint,
                 "not_after": None if self.root is None else clock.rfc3339(self.root.not_valid_after_utc),
             },
+            "other_roots": self.other_roots,
             "waiting": self.waiting,
             "directories": self.directories,
             "trust": self.trust,
@@ -345,6 +357,7 @@ class Outcome:
         console.print("Root certificate, SHA-256", style="bold")
         console.print(f"  {self.fingerprint or 'none yet: put it at ' + str(self.config.service.issuer.root)}")
         tables = (
+            ("Roots of environments, SHA-256", self.other_roots),
             ("Directories", self.directories),
             ("Trust the root", self.trust),
             ("Have signed (docs/how-to/ceremony.md)", self.waiting),

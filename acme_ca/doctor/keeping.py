@@ -43,7 +43,8 @@ def issuers(host: Host) -> Iterator[Finding]:
         found: list[pki.Issuer] = []
         yield from generations.look(host, name, found)
         default = _lifetime(host.config, settings.default_profile)
-        if found and not any(issuer.can_sign(host.now, default) for issuer in found):
+        profile = {**BUILTIN, **host.config.profile}[settings.default_profile]
+        if found and not any(issuer.signs_as(profile) and issuer.can_sign(host.now, default) for issuer in found):
             ends = max(issuer.ends_at for issuer in found)
             seen = f"the last one ends at {ends:%Y-%m-%d %H:%M:%S} UTC"
             yield Finding("ISS001", f"environment.{name}", seen, f"one that lives for {default} yet")

@@ -375,6 +375,8 @@ def test_a_root_of_another_name_is_made_when_its_kind_is_given(init: Init, folde
     wanted = ("keys/root-2.key", "certificates/root-2.pem", "keys/prod-2.key", "certificates/prod-2.pem")
     assert document["created"] == [str(folder / name) for name in (*wanted, "certificates/root-2-1.crl")]
     assert document["waiting"] == {}
+    shown = openssl("x509", "-in", folder / "certificates" / "root-2.pem", "-noout", "-fingerprint", "-sha256").stdout
+    assert document["other_roots"] == {str(folder / "certificates" / "root-2.pem"): shown.strip().partition("=")[2]}
     (folder / "keys" / "root-2.key").unlink()
     assert made(init("--json"))["created"] == []
 
