@@ -49,7 +49,7 @@ class Roll(RuleBasedStateMachine):
         self.now = clock.now().replace(microsecond=0)
         self.roots = [Root.make("root-1", self.now)]
         self.live: list[Live] = []
-        self.environment = replace(environment, issuers=(), anchors=())
+        self.environment = replace(environment, issuers=(), generations=(), anchors=())
         self.environment = self.with_issuers(self.issuer(self.roots[0], self.roots[0].certificate))
 
     def issuer(self, root: Root, end: x509.Certificate, *between: x509.Certificate) -> Issuer:
@@ -60,7 +60,7 @@ class Roll(RuleBasedStateMachine):
         return Issuer(id=name, certificate=certificate, chain=between, root=end, key=key(name), alternates=alternates)
 
     def with_issuers(self, *issuers: Issuer) -> Environment:
-        return replace(self.environment, issuers=issuers)
+        return replace(self.environment, issuers=issuers, generations=issuers)
 
     @property
     def new(self) -> Root:
