@@ -24,11 +24,11 @@ _told: dict[tuple[str, str], date] = {}
 def follow(ca: Authority) -> int:
     """Make the next issuers that are due, if the root's key is here; else tell operators. Return how many were made."""
     now, made = clock.now(), 0
-    for name in ca.environments:
+    for name, environment in ca.environments.items():
         for line in generations.lines(ca.database, ca.config, name):
             due_at = line.rules.due_at(line.newest)
             metrics.ISSUER_ROTATION_DUE.labels(name, line.settings.name).set(due_at.timestamp())
-            if due_at <= now:
+            if due_at <= now or generations.is_distrusted(environment, line):
                 made += _follow(ca, line, now)
     if made:
         ca.see_issuers()

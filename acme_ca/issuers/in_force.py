@@ -18,7 +18,7 @@ import structlog
 from acme_ca import baton, clock, metrics
 from acme_ca import config as configuration
 from acme_ca.db import Database
-from acme_ca.issuers.lines import Line, lines_of, require_apart
+from acme_ca.issuers.lines import Line, lines_of, orphans, require_apart
 from acme_ca.issuers.opening import Places, closed_generation, load_generation
 from acme_ca.keys import KeyAway, KeyUnavailableError
 from acme_ca.models.generation import Generation, generations
@@ -110,6 +110,8 @@ class IssuersInForce:
         if rows == self._rows and self._lines:
             return
         require_apart(self._config, rows)
+        for orphan in orphans(self._config, rows):
+            log.warning("issuer.orphaned", environment=orphan.environment, issuer=orphan.id, line=orphan.line)
         self._lines = {name: lines_of(self._config, name, rows) for name in self._config.environment}
         self._rows = rows
 
@@ -163,6 +165,7 @@ class IssuersInForce:
             issuer = self._opened.get(generation.id)
             if issuer is not None:
                 published[line.environment].append(issuer)
-                if stage is not Stage.STAGED and issuer.is_open:
-                    signing[line.environment][line.settings.name] = issuer  # the newest comes last
+                own = signing[line.environment]
+                if issuer.is_open and (stage is not Stage.STAGED or line.settings.name not in own):
+                    own[line.settings.name] = issuer  # the newest comes last
         return {name: InForce(tuple(signing[name].values()), tuple(published[name])) for name in self._lines}

@@ -81,6 +81,19 @@ def require_apart(config: configuration.Config, rows: Sequence[Generation]) -> N
             )
 
 
+def orphans(config: configuration.Config, rows: Sequence[Generation]) -> list[Generation]:
+    """Return the later generations of issuers that were taken out of the configuration: nothing is served for them."""
+    known = {(name, issuer.name) for name, settings in config.environment.items() for issuer in settings.issuer}
+    return [
+        row
+        for row in rows
+        if row.number > 1
+        and row.status == GenerationStatus.PUBLISHED
+        and row.environment in config.environment
+        and (row.environment, row.line) not in known
+    ]
+
+
 def _line(environment: str, settings: configuration.Issuer, rules: Rules, rows: Sequence[Generation]) -> Line:
     own = [row for row in rows if (row.environment, row.line) == (environment, settings.name)]
     path = configured_path(settings)

@@ -136,7 +136,7 @@ def keep_up(ca: Authority) -> int:
     for name, environment in ca.environments.items():
         for line in lines(ca.database, ca.config, name):
             stages = line.stages(now)
-            if not _is_distrusted(environment, line, stages):  # else the one before may have to sign, and stays
+            if not is_distrusted(environment, line, stages):  # else the one before may have to sign, and stays
                 done += sum(_keep_up(ca, line, one, stages[one.id], now) for one in reversed(line.generations))
     return done
 
@@ -152,8 +152,9 @@ def _keep_up(ca: Authority, line: Line, generation: Generation, found: Stage, no
     return False
 
 
-def _is_distrusted(environment: Environment, line: Line, stages: Mapping[str, Stage]) -> bool:
-    """Whether the one that would sign may not."""
+def is_distrusted(environment: Environment, line: Line, stages: Mapping[str, Stage] | None = None) -> bool:
+    """Whether the one that would sign may not; without `stages`, the newest one of the line."""
+    stages = {line.newest.id: Stage.ACTIVE} if stages is None else stages
     active = [line.paths[id_][0].public_key() for id_, found in stages.items() if found is Stage.ACTIVE]
     return any(spki_sha256(key) in environment.distrusted for key in active)  # type: ignore[arg-type]  # EC or RSA
 

@@ -33,7 +33,7 @@ from acme_ca.pki.generations import Stage
 from acme_ca.pki.issuer import MARGIN, Issuer, new_serial
 from acme_ca.pki.leaf import LeafRequest
 from acme_ca.problems import ServiceUnavailable
-from acme_ca.services import generations
+from acme_ca.services import distrust, generations
 from tests.support import clocks
 from tests.support.ca import make_ca_files, with_environment
 from tests.support.rotation import line
@@ -199,6 +199,43 @@ def test_the_worker_rotates_when_it_is_due_and_not_before(make: Callable[..., Au
         assert gauge._value.get() > due_at.timestamp() or succession.follow(ca) == 0
     ca.close()
     other.close()
+
+
+def test_the_worker_follows_one_that_is_distrusted_at_once(make: Callable[..., Authority]) -> None:
+    ca = make()
+    wish = distrust.Wish(reason="stolen", spread=3600, force=True)
+    distrust.distrust(ca, ca.environments["test"], "test-1", wish, by="uid:0")
+    with pytest.raises(ServiceUnavailable):
+        sign(ca, timedelta(hours=1))
+    assert (succession.follow(ca), succession.follow(ca)) == (1, 0)
+    assert sign(ca, timedelta(hours=1))[0].id == "test-2"
+    ca.close()
+
+
+def test_an_issuer_that_is_not_valid_yet_is_no_reason_to_fail(make: Callable[..., Authority]) -> None:
+    """The clock was set back: nobody signs, and everything is published."""
+    ca = make()
+    with clocks.moving():
+        clocks.wait(-2 * DAY)
+        ca.see_issuers()
+        assert [issuer.id for issuer in ca.environments["test"].issuers] == ["test-1"]
+        with pytest.raises(ServiceUnavailable):
+            sign(ca, timedelta(hours=1))
+    ca.close()
+
+
+def test_generations_without_their_table_are_told(make: Callable[..., Authority]) -> None:
+    ca = make()
+    with clocks.moving():
+        found = line(ca)
+        clocks.wait(found.rules.due_at(found.newest) - clock.now())
+        assert succession.follow(ca) == 1
+    (issuer,) = ca.config.environment["test"].issuer
+    other = with_environment(ca.config, "test", issuer=(issuer.model_copy(update={"name": "other"}),))
+    with structlog.testing.capture_logs() as logs:
+        Authority(other).close()
+    assert [entry["issuer"] for entry in logs if entry["event"] == "issuer.orphaned"] == ["test-2"]
+    ca.close()
 
 
 @pytest.mark.parametrize("changes", [{"root_key": None}, {"automatic": False}, {"before": 600_000_000}])
