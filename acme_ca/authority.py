@@ -305,7 +305,7 @@ def _environment(
         issuers=issuers.signing,
         generations=issuers.published,
         sub_cas=tuple(
-            load_issuer(issuer, places.issuer(issuer.name), crl_url=places.crl(issuer.name))
+            load_issuer(config, issuer, places.issuer(issuer.name), crl_url=places.crl(issuer.name))
             for issuer in settings.all_issuers[len(settings.issuer) :]
         ),
         anchors=tuple(load_anchor(path) for path in settings.anchors),

@@ -126,8 +126,14 @@ ISSUANCE_SECONDS = Histogram(
 )
 KEY_SIGNATURES = Counter(
     "acme_ca_key_signatures",
-    "Signatures asked of keys in HSMs and services, by outcome: ok, away, error.",
+    "Signatures asked of keys in HSMs, services and the signer, by outcome: ok, away, refused, error.",
     ("key", "outcome"),
+    registry=REGISTRY,
+)
+SIGNER_REQUESTS = Counter(
+    "acme_ca_signer_requests",
+    "Signatures that the signer was asked for, by outcome: signed, refused, away.",
+    ("issuer", "outcome"),
     registry=REGISTRY,
 )
 KEY_SECONDS = Histogram(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import ca
+from tests.support import ca, signer
 from tests.support.postgres import Postgres
 from tests.support.softhsm import CONFIGURATION, SoftHsm
 
@@ -18,14 +18,21 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the same tests run with keys that are kept elsewhere: `scripts/test --keys pkcs11 tests/acme`."""
-    parser.addoption("--keys", choices=("software", "pkcs11"), default="software", help="where CAs keep their keys")
+    parser.addoption(
+        "--keys", choices=("software", "pkcs11", "signer"), default="software", help="where CAs keep their keys"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
 def kept_keys(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each CA that is made has its keys in a token of its own, with `--keys pkcs11`."""
+    """Each CA that is made has its keys in a token of its own, with `--keys pkcs11`, or with a signer beside it."""
     if request.config.getoption("--keys") == "software":
         yield
+        return
+    if request.config.getoption("--keys") == "signer":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ca, "beside", lambda settings: signer.beside(settings, tmp_path_factory.mktemp("signer")))
+            yield
         return
     softhsm, number = SoftHsm(tmp_path_factory.mktemp("softhsm")), count(1)
     with pytest.MonkeyPatch.context() as patch:

@@ -31,6 +31,7 @@ COMMANDS = {
     "policy": "Check and try rules; show, apply and bring back the policy of an environment.",
     "root": "Hold a key ceremony with an offline root, by a plan; verify its transcript.",
     "serve": "Serve ACME, the admin API and the status listener.",
+    "signer": "Hold the issuers' keys in a process of its own, and sign what it finds right.",
     "workload": "List, revoke and release what workloads are bound to; admit one by hand.",
 }
 """Each command is the function of its name in the module of its name, with an underscore for a hyphen; here is its line

@@ -79,7 +79,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Connect to the socket's file, by a short name for a path of any length."""
-        from acme_ca.server.sockets import within
+        from acme_ca.paths import within
 
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -60,9 +60,11 @@ def schema() -> None:
 def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
     """Yield what shows only when the issuers are put to use."""
     from acme_ca.identifiers import Identifier
+    from acme_ca.issuer_keys import beforehand
 
+    found = beforehand(found)
     host = urlsplit(found.external_url).hostname or ""
-    yield from _misfits_of(found.service.issuer, ("service", "issuer"), {("external_url",): [_identifier(host)]})
+    yield from _misfits_of(found, found.service.issuer, ("service", "issuer"), {("external_url",): [_identifier(host)]})
     for name, environment in found.environment.items():
         here = ("environment", name)
         wanted: dict[Location, list[Identifier]] = {
@@ -73,25 +75,25 @@ def _misfits(found: Config) -> Iterator[tuple[Location, str]]:
                 edges = [Identifier("ip", str(address)) for address in (network[0], network[-1])]
                 wanted[(*here, "policy", number, "ip", position)] = edges
         for number, issuer in enumerate(environment.issuer):
-            yield from _misfits_of(issuer, (*here, "issuer", number), wanted)
+            yield from _misfits_of(found, issuer, (*here, "issuer", number), wanted)
         yield from _misfits_of_anchors(environment, here)
         if environment.sub_ca is not None:
-            yield from _misfits_of_rules(environment.sub_ca, (*here, "sub_ca"))
+            yield from _misfits_of_rules(found, environment.sub_ca, (*here, "sub_ca"))
 
 
 def _misfits_of(
-    settings: Issuer, location: Location, wanted: Mapping[Location, list[Identifier]]
+    config: Config, settings: Issuer, location: Location, wanted: Mapping[Location, list[Identifier]]
 ) -> Iterator[tuple[Location, str]]:
     from acme_ca.issuers import load_issuer
-    from acme_ca.keys import KeyAway, KeyUnavailableError
+    from acme_ca.keys import KeyAway, KeyRefused, KeyUnavailableError
     from acme_ca.pki.lint import LintError, check_within
     from acme_ca.root_files import load_root_crl
 
     try:
-        issuer = load_issuer(settings, "")
+        issuer = load_issuer(config, settings, "")
         if settings.root_crl is not None:
             load_root_crl(settings.root_crl, settings.root)
-    except (KeyUnavailableError, KeyAway, OSError, ValueError) as error:
+    except (KeyUnavailableError, KeyAway, KeyRefused, OSError, ValueError) as error:
         yield location, str(error)
         return
     for place, names in wanted.items():
@@ -117,17 +119,17 @@ def _misfits_of_anchors(environment: Environment, here: Location) -> Iterator[tu
             yield (*here, "anchor_crls", number), str(error)
 
 
-def _misfits_of_rules(settings: SubCa, here: Location) -> Iterator[tuple[Location, str]]:
+def _misfits_of_rules(config: Config, settings: SubCa, here: Location) -> Iterator[tuple[Location, str]]:
     """Yield what does not open, and the rules for sub-CAs that their issuer cannot sign under."""
     from acme_ca.issuers import load_issuer
     from acme_ca.pki.sub_ca_lint import unsuitable
 
-    broken = list(_misfits_of(settings, here, {}))
+    broken = list(_misfits_of(config, settings, here, {}))
     for number, issuer in enumerate(settings.former):
-        broken += _misfits_of(issuer, (*here, "former", number), {})
+        broken += _misfits_of(config, issuer, (*here, "former", number), {})
     yield from broken
     if not broken:
-        opened = load_issuer(settings, "")
+        opened = load_issuer(config, settings, "")
         for number, rule in enumerate(settings.rule):
             reason = unsuitable(opened, rule.dns, rule.ip, rule.path_length)
             if reason is not None:

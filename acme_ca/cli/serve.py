@@ -14,7 +14,7 @@ from acme_ca.cli.options import SETTINGS, config_option, refuse
 if TYPE_CHECKING:
     from acme_ca.server.children import Role
 
-ROLES: tuple[Role, ...] = ("acme", "status", "admin", "worker")
+ROLES: tuple[Role, ...] = ("signer", "acme", "status", "admin", "worker")
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -31,6 +31,8 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 def serve(config_path: Path, roles: tuple[Role, ...], child: bool) -> None:  # noqa: FBT001 - click passes it by name
     """Serve ACME and the admin API over HTTPS, the status listener over plain HTTP, and do the work beside requests.
 
+    With [signer], a process of its own has the issuers' keys, and the others ask it; `acme-ca signer` runs it apart.
+
     SIGTERM and SIGINT let requests at hand finish. SIGHUP reads the configuration again; when something is wrong with
     it, the one before stays in use and the log says why. The HTTPS listener's certificate is renewed in place.
     """
@@ -44,6 +46,8 @@ def serve(config_path: Path, roles: tuple[Role, ...], child: bool) -> None:  # n
     config = load_or_refuse(config_path)
     if config.listener.admin is None and "admin" in roles:
         refuse("there is no [listener.admin] in the configuration")
+    if config.signer is None and "signer" in roles:
+        refuse("there is no [signer] in the configuration")
     _keep_metrics_in(config.state / "metrics")
     from acme_ca import logs
     from acme_ca.server.supervisor import StartError, Supervisor

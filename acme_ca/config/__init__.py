@@ -4,6 +4,7 @@ from acme_ca.config.admin import AdminIssuer, AdminListener, OidcIssuer
 from acme_ca.config.limits import Limit, Limits
 from acme_ca.config.loading import json_schema, load, loads
 from acme_ca.config.mistakes import ConfigError, Location, Mistake, locate
+from acme_ca.config.signer import Signer
 from acme_ca.config.sub_ca import SubCaRule
 from acme_ca.config.tables import (
     AcmeListener,
@@ -36,6 +37,7 @@ __all__ = [
     "Mistake",
     "OidcIssuer",
     "Service",
+    "Signer",
     "StatusListener",
     "SubCa",
     "SubCaRule",

@@ -68,6 +68,11 @@ class SubCaRule(Settings):
         """The common name of the certificates."""
         return self.common_name or self.name
 
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The URI of the certificates themselves: that of the trust domain, or none."""
+        return () if self.trust_domain is None else (f"spiffe://{self.trust_domain}",)
+
 
 def within(name: str, zones: Sequence[str]) -> bool:
     """Whether a domain is one of the zones or below one."""

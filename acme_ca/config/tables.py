@@ -34,7 +34,9 @@ from acme_ca.config.fields import (
 )
 from acme_ca.config.limits import Limits
 from acme_ca.config.mistakes import Location, did_you_mean, refuse
+from acme_ca.config.pause import Pause
 from acme_ca.config.rotation import Rotation
+from acme_ca.config.signer import Signer
 from acme_ca.config.sub_ca import LONGEST, SubCaRule
 from acme_ca.config.sub_ca import misfits as sub_ca_misfits
 from acme_ca.paths import anchored
@@ -184,22 +186,6 @@ class Service(Settings):
 
 def _own_zones(settings: Mapping[str, Any]) -> tuple[Rule, ...]:
     return default_rules(settings["zones"])
-
-
-class Pause(Settings):
-    """When an account has to wait with a name that it keeps failing at, or renews far too often."""
-
-    failures: int = Field(default=500, ge=0)
-    """Failed validations in a row, without a success in between, after which the name is paused; 0: never."""
-    forgotten_after: int = Field(default=7 * DAY, ge=60, le=90 * DAY)
-    """Seconds without a failure after which earlier ones count no more."""
-    duration: int = Field(default=6 * HOUR, ge=60, le=90 * DAY)
-    """How many seconds a pause lasts. After it, the next failure begins another one, until there is a success."""
-    renewals: int = Field(default=0, ge=0)
-    """Certificates for one name within `renewals_within`, after which it is paused; renewals that say what they replace
-    (ARI) are exempt. 0: never."""
-    renewals_within: int = Field(default=DAY, ge=60, le=90 * DAY)
-    """The seconds in which certificates are counted."""
 
 
 class Environment(Settings):
@@ -362,6 +348,8 @@ class Config(Settings):
     """Work that runs beside requests."""
     audit: Audit = Audit()
     """How the audit trail is sealed, and where it is sent."""
+    signer: Signer | None = None
+    """The process that holds the issuers' keys; without it, each process that signs has them."""
     service: Service
     """The CA as a server of its own."""
     profile: dict[Name, Profile] = Field(default_factory=dict)
@@ -389,6 +377,12 @@ class Config(Settings):
     def admin_socket(self) -> Path:
         """The Unix socket of the admin API, for this user and root on this host."""
         return self.state / "admin.sock"
+
+    @property
+    def signer_socket(self) -> Path:
+        """The Unix socket of the signer."""
+        own = None if self.signer is None else self.signer.socket
+        return own or self.state / "signer.sock"
 
     @model_validator(mode="after")
     def _name_the_ca(self) -> Config:

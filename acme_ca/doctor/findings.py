@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from acme_ca.config import Config
+from acme_ca.keys import KeyAway, KeyRefused
 
 Severity = Literal["error", "warning", "info"]
 
@@ -91,6 +92,16 @@ CODES = {
     ),
     "KEY003": Code(
         "error", "A folder of keys or run-time files can be written by others on this host.", "`chmod go-w` the folder."
+    ),
+    "SGN001": Code(
+        "error",
+        "The signer does not answer, or will not sign with a key.",
+        "Start `acme-ca signer`, or reload it; see its log, and `socket`, `users` and `mode` of `[signer]`.",
+    ),
+    "SGN002": Code(
+        "warning",
+        "The signer runs as the user of those who ask it, who can read its keys.",
+        "Give the signer and the keys to a user of its own: docs/how-to/signer.md.",
     ),
     "ISS001": Code(
         "error",
@@ -255,3 +266,8 @@ class Host:
     environments: Sequence[str]
     now: datetime
     timeout: float
+
+
+def code_of(config: Config, error: Exception) -> str:
+    """Return the code of a key that cannot be used: of the signer, where it is with one that is away or refuses."""
+    return "SGN001" if config.signer is not None and isinstance(error, KeyAway | KeyRefused) else "KEY001"

@@ -9,17 +9,17 @@ from cryptography import x509
 
 from acme_ca.clock import rfc3339
 from acme_ca.db import Database
-from acme_ca.doctor.findings import Finding, Host
+from acme_ca.doctor.findings import Finding, Host, code_of
 from acme_ca.issuers.lines import Line, lines_of
 from acme_ca.issuers.opening import Places, key_of, load_generation
-from acme_ca.keys import KeyAway, KeyUnavailableError
+from acme_ca.keys import KeyAway, KeyRefused, KeyUnavailableError
 from acme_ca.models.generation import Generation, generations
 from acme_ca.pki.generations import Stage
 from acme_ca.pki.issuer import Issuer
 from acme_ca.problems import ServiceUnavailable
 from acme_ca.secret import SecretUnavailableError
 
-UNOPENED = (KeyUnavailableError, KeyAway, SecretUnavailableError, OSError, ValueError)
+UNOPENED = (KeyUnavailableError, KeyAway, KeyRefused, SecretUnavailableError, OSError, ValueError)
 FITTING = "a key that fits the certificate"
 
 
@@ -62,9 +62,10 @@ def _opened(host: Host, line: Line, place: str, found: list[Issuer]) -> Iterator
     places = Places.of(host.config, line.environment)
     for one in _living(host, line):
         try:
-            found.append(load_generation(line.settings, one, places))
+            found.append(load_generation(host.config, line.settings, one, places))
         except UNOPENED as error:
-            yield Finding("KEY001", place if one.number == 1 else f"{place}: {one.id}", str(error), FITTING)
+            own_place = place if one.number == 1 else f"{place}: {one.id}"
+            yield Finding(code_of(host.config, error), own_place, str(error), FITTING)
 
 
 def _due(host: Host, line: Line) -> Iterator[Finding]:

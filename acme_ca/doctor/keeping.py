@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
 from pydantic import BaseModel
 
 from acme_ca.config import Config, Issuer, SubCa
 from acme_ca.configured_keys import ConfiguredKey, KeyFaultError, configured_keys
 from acme_ca.db import Database
 from acme_ca.doctor import generations
-from acme_ca.doctor.findings import Finding, Host
+from acme_ca.doctor.findings import Finding, Host, code_of
 from acme_ca.identifiers import Identifier
+from acme_ca.issuer_keys import OPERATORS, beforehand, open_key
 from acme_ca.issuers import load_issuer
-from acme_ca.keys import KeyAway, KeyUnavailableError
 from acme_ca.pki import issuer as pki
 from acme_ca.pki.lint import LintError, check_within
 from acme_ca.pki.profile import BUILTIN
@@ -28,7 +30,9 @@ from acme_ca.secret import Secret, SecretUnavailableError
 from acme_ca.services import ledger
 
 QUIET = timedelta(days=1)
-OF_NO_ISSUER = {"listener.admin.issuer", "audit.key"}  # keys of which no chain has to hold
+OF_OPERATORS = "listener.admin.issuer"
+OF_NO_ISSUER = {OF_OPERATORS, "audit.key"}  # keys of which no chain has to hold
+FAULTS = (KeyFaultError, *generations.UNOPENED)
 NETWORKED = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs", "lustre"}
 )
@@ -36,7 +40,9 @@ NETWORKED = frozenset(
 
 def issuers(host: Host) -> Iterator[Finding]:
     """Open every key, and see how long issuers live and which names they may sign."""
-    yield from _opened(host.config.service.issuer, "service.issuer", [])
+    host = replace(host, config=beforehand(host.config))
+    yield from _signer(host.config)
+    yield from _opened(host.config, host.config.service.issuer, "service.issuer", [])
     yield from _other_keys(host)
     for name in host.environments:
         settings = host.config.environment[name]
@@ -50,16 +56,30 @@ def issuers(host: Host) -> Iterator[Finding]:
             yield Finding("ISS001", f"environment.{name}", seen, f"one that lives for {default} yet")
         yield from _beyond_constraints(host, name, found)
         if settings.sub_ca is not None:
-            yield from _sub_ca(settings.sub_ca, f"environment.{name}.sub_ca", host.now)
+            yield from _sub_ca(host.config, settings.sub_ca, f"environment.{name}.sub_ca", host.now)
 
 
 def _other_keys(host: Host) -> Iterator[Finding]:
+    admin = host.config.listener.admin
     for one in _keys(host):
-        if one.place in OF_NO_ISSUER:
-            try:
+        try:
+            if one.place == OF_OPERATORS and host.config.signer is not None and admin is not None:
+                certificate = x509.load_pem_x509_certificate(admin.issuer.certificate.read_bytes())
+                open_key(host.config, one.key, OPERATORS, certificate)
+            elif one.place in OF_NO_ISSUER:
                 one.check()
-            except KeyFaultError as error:
-                yield Finding("KEY001", one.place, str(error), "a key that fits what is known of it in public")
+        except FAULTS as error:
+            yield Finding(code_of(host.config, error), one.place, str(error), "a key that fits what is known in public")
+
+
+def _signer(config: Config) -> Iterator[Finding]:
+    """See whether the signer that runs apart is another user's."""
+    if config.signer is not None:
+        with suppress(OSError):  # that it is not there is found where keys are opened
+            if config.signer_socket.stat().st_uid == os.geteuid():
+                yield Finding(
+                    "SGN002", str(config.signer_socket), "the socket of this user", "a signer of another user"
+                )
 
 
 def modes(host: Host) -> Iterator[Finding]:
@@ -156,19 +176,19 @@ def lifetimes(host: Host) -> Iterator[Finding]:
             yield Finding("LIF003", place, f"{reuse}", f"more than {default * 2 / 3}, for {settings.default_profile}")
 
 
-def _opened(settings: Issuer, place: str, found: list[pki.Issuer]) -> Iterator[Finding]:
+def _opened(config: Config, settings: Issuer, place: str, found: list[pki.Issuer]) -> Iterator[Finding]:
     try:
-        found.append(load_issuer(settings, ""))
-    except (KeyUnavailableError, KeyAway, SecretUnavailableError, OSError, ValueError) as error:
-        yield Finding("KEY001", place, str(error), "a key that fits the certificate")
+        found.append(load_issuer(config, settings, ""))
+    except FAULTS as error:
+        yield Finding(code_of(config, error), place, str(error), "a key that fits the certificate")
 
 
-def _sub_ca(settings: SubCa, place: str, now: datetime) -> Iterator[Finding]:
+def _sub_ca(config: Config, settings: SubCa, place: str, now: datetime) -> Iterator[Finding]:
     """Open what signs sub-CAs, and see whether each rule can be signed under: by name, by depth and by time."""
     found: list[pki.Issuer] = []
-    yield from _opened(settings, place, found)
+    yield from _opened(config, settings, place, found)
     for number, former in enumerate(settings.former):
-        yield from _opened(former, f"{place}.former[{number}]", [])
+        yield from _opened(config, former, f"{place}.former[{number}]", [])
     for issuer in found:
         for number, rule in enumerate(settings.rule):
             reason = unsuitable(issuer, rule.dns, rule.ip, rule.path_length)

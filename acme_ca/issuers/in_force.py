@@ -20,7 +20,7 @@ from acme_ca import config as configuration
 from acme_ca.db import Database
 from acme_ca.issuers.lines import Line, lines_of, orphans, require_apart
 from acme_ca.issuers.opening import Places, closed_generation, load_generation
-from acme_ca.keys import KeyAway, KeyUnavailableError
+from acme_ca.keys import KeyAway, KeyRefused, KeyUnavailableError
 from acme_ca.models.generation import Generation, generations
 from acme_ca.pki.generations import Stage
 from acme_ca.pki.issuer import Issuer
@@ -28,7 +28,7 @@ from acme_ca.problems import ServiceUnavailable
 
 PACE = 1.0  # seconds between two looks
 RETRY = 30.0  # seconds between attempts to open a key
-UNOPENED = (KeyUnavailableError, KeyAway, OSError, ValueError)
+UNOPENED = (KeyUnavailableError, KeyAway, KeyRefused, OSError, ValueError)
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +128,7 @@ class IssuersInForce:
         places = Places.of(self._config, line.environment)
         try:
             with baton.aside():
-                self._opened[generation.id] = load_generation(line.settings, generation, places)
+                self._opened[generation.id] = load_generation(self._config, line.settings, generation, places)
             self._closed.pop(generation.id, None)
         except UNOPENED as error:
             log.error("issuer.closed", issuer=generation.id, reason=str(error))  # noqa: TRY400 - as above

@@ -10,6 +10,7 @@ from cryptography import x509
 
 from acme_ca import config as configuration
 from acme_ca import public_keys
+from acme_ca.issuer_keys import open_key
 from acme_ca.keys import AnyKey, PrivateKey
 from acme_ca.keys.closed import closed
 from acme_ca.models.generation import Generation, GenerationStatus
@@ -46,6 +47,7 @@ class Places:
 
 
 def load_issuer(
+    config: configuration.Config,
     settings: configuration.Issuer,
     issuer_url: str,
     *,
@@ -54,12 +56,13 @@ def load_issuer(
     ocsp_url: str | None = None,
 ) -> Issuer:
     """Open an issuer's certificates and key; raises ValueError or OSError saying what does not fit."""
+    certificate = certificates_of(settings.certificate)[0]
     return Issuer(
         id=settings.name,
-        certificate=certificates_of(settings.certificate)[0],
+        certificate=certificate,
         chain=tuple(certificate for path in settings.chain for certificate in certificates_of(path)),
         root=certificates_of(settings.root)[0],
-        key=settings.key.open(),
+        key=open_key(config, settings.key, settings.name, certificate),
         issuer_url=issuer_url,
         crl_url=crl_url,
         crl_shards=crl_shards,
@@ -72,17 +75,22 @@ def load_issuer(
     )
 
 
-def load_generation(settings: configuration.Issuer, generation: Generation, places: Places) -> Issuer:
+def load_generation(
+    config: configuration.Config, settings: configuration.Issuer, generation: Generation, places: Places
+) -> Issuer:
     """Open a published generation of the line of `settings`; raises as `load_issuer`."""
     if generation.number == 1:
         return load_issuer(
+            config,
             settings,
             places.issuer(settings.name),
             crl_url=places.crl(settings.name),
             crl_shards=places.crl_shards,
             ocsp_url=places.ocsp(settings.name),
         )
-    return _later(settings, generation, places, key_of(settings, generation.number).open())
+    path = chain_of(generation)
+    key = open_key(config, key_of(settings, generation.number), generation.id, path[0])
+    return _later(settings, generation, places, key, path)
 
 
 def closed_generation(settings: configuration.Issuer, generation: Generation, places: Places, reason: str) -> Issuer:
@@ -100,9 +108,9 @@ def _later(
     generation: Generation,
     places: Places,
     key: PrivateKey,
-    path: list[x509.Certificate] | None = None,
+    path: list[x509.Certificate],
 ) -> Issuer:
-    certificate, *chain, root = path or chain_of(generation)
+    certificate, *chain, root = path
     return Issuer(
         id=generation.id,
         certificate=certificate,

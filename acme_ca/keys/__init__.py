@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from acme_ca.keys.aws_kms import AwsKmsKey
 from acme_ca.keys.azure_key_vault import AzureKeyVaultKey
-from acme_ca.keys.base import KeyAway, KeyBackend, KeyUnavailableError, PrivateKey, numbered
+from acme_ca.keys.base import KeyAway, KeyBackend, KeyRefused, KeyUnavailableError, PrivateKey, numbered
 from acme_ca.keys.google_kms import GoogleKmsKey
 from acme_ca.keys.pkcs11 import Pkcs11Key
 from acme_ca.keys.software import SoftwareKey
@@ -22,6 +22,7 @@ __all__ = [
     "GoogleKmsKey",
     "KeyAway",
     "KeyBackend",
+    "KeyRefused",
     "KeyUnavailableError",
     "Pkcs11Key",
     "PrivateKey",

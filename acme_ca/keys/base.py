@@ -39,6 +39,22 @@ class KeyAway(ServiceUnavailable):
         return f"{self.where}: {self.reason}"
 
 
+class KeyRefused(ServiceUnavailable):
+    """What keeps a key answers that it will not sign this. `reason`, for operators alone, has what was expected.
+
+    It is no client's fault: what was to be signed is the CA's own work, so that the client may come again.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__("the issuer could not sign; the operators find the reason in the log", retry_after=60)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Return what operators need to know."""
+        return f"{self.where} refused to sign: {self.reason}"
+
+
 class KeyBackend(BaseModel, ABC):
     """Where a private key is kept. Subclasses add `type`, a literal that names them in the configuration."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
+import structlog
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, Asymmet
 from cryptography.utils import Buffer
 
 from acme_ca import baton
-from acme_ca.keys.base import KeyAway, KeyUnavailableError, PrivateKey
+from acme_ca.keys.base import KeyAway, KeyRefused, KeyUnavailableError, PrivateKey
 from acme_ca.keys.breaker import Breaker
 from acme_ca.keys.keeper import KEEPER
 from acme_ca.public_keys import MldsaPublicKey, PublicKey, mldsa_kind
@@ -29,6 +30,8 @@ from acme_ca.vocabulary import MldsaKeyType
 GREETING = b"acme-ca tries a key before it is used"  # nothing in DER begins like this: it is no certificate
 HASHES: tuple[type[hashes.HashAlgorithm], ...] = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 Public = TypeVar("Public", bound=PublicKey)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,10 @@ class _Key(ABC, Generic[Public]):
             outcome = "ok"
         except KeyAway:
             outcome = "away"
+            raise
+        except KeyRefused as refusal:
+            outcome = "refused"
+            log.error("key.refused", key=refusal.where, reason=refusal.reason)  # noqa: TRY400 - no bug of this process
             raise
         finally:
             metrics.child(metrics.KEY_SIGNATURES, self._store.where, outcome).inc()

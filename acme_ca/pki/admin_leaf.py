@@ -12,7 +12,7 @@ from acme_ca.pki.ca import key_identifier_of
 from acme_ca.pki.signing import SigningKey, hash_for, new_serial
 from acme_ca.public_keys import PublicKey
 
-_KEY_USAGE = x509.KeyUsage(
+KEY_USAGE = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
     key_encipherment=False,
@@ -50,7 +50,7 @@ def make(
         .not_valid_after(min(not_after, issuer.not_valid_after_utc))
         .public_key(public_key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_KEY_USAGE, critical=True)
+        .add_extension(KEY_USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(key_identifier_of(issuer), critical=False)

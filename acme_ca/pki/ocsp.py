@@ -186,6 +186,11 @@ def new_responder_key(issuer: SigningKey) -> ResponderKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+def responder_name(issuer_id: str) -> str:
+    """Return the common name of an issuer's responder."""
+    return f"OCSP responder of {issuer_id}"
+
+
 def make_responder(
     key: ResponderKey,
     name: str,
@@ -210,7 +215,7 @@ def make_responder(
         .not_valid_before(max(now - BACKDATE, issuer.not_valid_before_utc))
         .not_valid_after(min(now + lifetime, issuer.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_SIGNS_ONLY, critical=True)
+        .add_extension(SIGNS_ONLY, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
         .add_extension(x509.OCSPNoCheck(), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
@@ -221,7 +226,7 @@ def make_responder(
     return Responder(certificate, key)
 
 
-_SIGNS_ONLY = x509.KeyUsage(
+SIGNS_ONLY = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
     key_encipherment=False,

@@ -17,18 +17,22 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import structlog
 from pydantic import BaseModel, ConfigDict
 
 from acme_ca import logs, worker
 from acme_ca.app import Face
 from acme_ca.config import Config
 from acme_ca.server import listeners
-from acme_ca.server.application import Application, assemble
+from acme_ca.server.application import NOT_ASSEMBLED, RETRY_FIRST, RETRY_MAX, Application, assemble
 from acme_ca.services import listener
+from acme_ca.signer import process as signer
 
-Role = Literal["acme", "status", "admin", "worker"]
+Role = Literal["signer", "acme", "status", "admin", "worker"]
 
 PARENT_CHECK = 0.5  # seconds between looks at whether the supervisor is still there
+
+log = structlog.get_logger(__name__)
 
 
 class Orders(BaseModel):
@@ -117,7 +121,7 @@ def start(role: Role, config: Config, config_path: Path, listening: Sequence[soc
         raise
     finally:
         os.close(writing)
-    workers = 1 if role == "worker" else getattr(config.listener, role).workers
+    workers = 1 if role in {"signer", "worker"} else getattr(config.listener, role).workers
     return Child(role, process, workers, reading)
 
 
@@ -125,7 +129,9 @@ def run(orders: Orders) -> None:
     """Do what the supervisor ordered, until told to stop or left alone."""
     logs.configure(orders.config.log)
     ready = partial(_say_ready, orders.ready)
-    if orders.role == "worker":
+    if orders.role == "signer":
+        _sign(orders, ready)
+    elif orders.role == "worker":
         _work(orders, ready)
     else:
         _listen(orders.role, orders.config, orders.listen, ready)
@@ -137,6 +143,27 @@ def _listen(role: Face, config: Config, descriptors: Sequence[int], ready: Calla
     clients = own.issuer.certificate if role == "admin" else None
     settings = listeners.settings(descriptors, own.workers, own.threads, certificate, ready, clients)
     listeners.Listener(settings, partial(Application, config, role)).run()
+
+
+def _sign(orders: Orders, ready: Callable[[], None]) -> None:
+    """Be the signer. Until its keys can be had, the socket is there, and who asks waits, or hears that it is away."""
+    told = Told()
+    (descriptor,) = orders.listen
+
+    def stopping() -> bool:
+        return told.to_stop or os.getppid() != orders.supervisor
+
+    ready()
+    pause = RETRY_FIRST
+    while not stopping():
+        try:
+            server = signer.prepare(orders.config, socket.socket(fileno=os.dup(descriptor)))
+        except NOT_ASSEMBLED:
+            log.exception("signer.not_ready", retry_in=pause)
+            time.sleep(pause)
+            pause = min(pause * 2, RETRY_MAX)
+        else:
+            signer.run(server, stopping)
 
 
 def _work(orders: Orders, ready: Callable[[], None]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from acme_ca.config import Config
+from acme_ca.paths import within
 
 BACKLOG = 2048  # connections that wait to be accepted
 UNIX = "unix:"
@@ -56,6 +56,8 @@ def _binds(config: Config, role: str) -> tuple[str, ...]:
     listener = config.listener
     if role == "admin":
         return () if listener.admin is None else (listener.admin.bind, f"{UNIX}{config.admin_socket}")
+    if role == "signer":
+        return () if config.signer is None else (f"{UNIX}{config.signer_socket}",)
     if role == "worker":
         return ()
     return ((listener.acme if role == "acme" else listener.status).bind,)
@@ -92,16 +94,6 @@ def _open_unix(path: Path) -> socket.socket:
             opened.close()
             raise
     return opened
-
-
-@contextmanager
-def within(folder: Path) -> Iterator[str]:
-    """Give a short name for a folder: the path of a Unix socket may have no more than 107 bytes."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 def _is_deserted(path: str) -> bool:

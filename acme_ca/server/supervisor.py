@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from gunicorn.systemd import sd_notify
 
-from acme_ca import keys, logs, metrics
+from acme_ca import issuer_keys, keys, logs, metrics
 from acme_ca.authority import Authority
 from acme_ca.config import Config, ConfigError, load
 from acme_ca.pki import crl
@@ -193,6 +193,7 @@ class Supervisor:
         Returns the numbers of the roots' revocation lists. Raises StartError for what stays wrong, ServiceUnavailable
         for what may pass.
         """
+        config = issuer_keys.beforehand(config)
         try:
             if not {"acme", "admin"}.isdisjoint(self._roles):
                 listener.ensure(config)
@@ -209,7 +210,7 @@ class Supervisor:
     def _raise(self, config: Config) -> Generation:
         """Start a generation and return it when it is ready; raises StartError, and nothing of it is left then."""
         present = None if self._current is None else self._current.listening
-        roles = tuple(role for role in self._roles if role != "admin" or config.listener.admin is not None)
+        roles = tuple(role for role in self._roles if _is_wanted(role, config))
         try:
             listening = listen(config, roles, present)
         except OSError as error:
@@ -271,6 +272,12 @@ class Supervisor:
 
     def _notify(self, state: str) -> None:
         sd_notify(state, log)  # for systemd's Type=notify
+
+
+def _is_wanted(role: Role, config: Config) -> bool:
+    if role == "signer":
+        return config.signer is not None and config.signer.start
+    return role != "admin" or config.listener.admin is not None
 
 
 def _require_same_state(old: Config, new: Config) -> None:

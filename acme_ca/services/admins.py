@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
 
-from acme_ca import clock
+from acme_ca import clock, issuer_keys
 from acme_ca.authority import Authority
 from acme_ca.config import AdminListener
 from acme_ca.db import AlreadyThereError
@@ -132,7 +132,7 @@ def certify(ca: Authority, name: str, csr_der: bytes, *, by: str) -> tuple[Admin
     key = _key_of(csr_der)
     get(ca, name)
     now = clock.now()
-    certificate = _signed(settings, key, name, now)
+    certificate = _signed(ca, settings, key, name, now)
     line = AdminCertificate(
         fingerprint=certificate.fingerprint(SHA256()).hex(),
         admin=name,
@@ -278,11 +278,12 @@ def _require_known(ca: Authority, environments: tuple[str, ...]) -> None:
         raise Malformed(f"there is no environment {unknown[0][:80]!a}; there are {', '.join(ca.environments)}")
 
 
-def _signed(settings: AdminListener, key: PublicKey, name: str, now: datetime) -> x509.Certificate:
+def _signed(ca: Authority, settings: AdminListener, key: PublicKey, name: str, now: datetime) -> x509.Certificate:
     try:
+        issuer = x509.load_pem_x509_certificate(settings.issuer.certificate.read_bytes())
         return admin_leaf.make(
-            x509.load_pem_x509_certificate(settings.issuer.certificate.read_bytes()),
-            settings.issuer.key.open(),
+            issuer,
+            issuer_keys.open_key(ca.config, settings.issuer.key, issuer_keys.OPERATORS, issuer),
             key,
             name=name,
             not_before=now - BACKDATE,

@@ -47,6 +47,12 @@ PROFILE = Profile(
 log = structlog.get_logger(__name__)
 
 
+def service_issuer(config: Config) -> Issuer:
+    """Open what signs it; raises as `load_issuer` does."""
+    settings = config.service.issuer
+    return load_issuer(config, settings, f"{config.listener.status.url}/issuers/{settings.name}.crt")
+
+
 def certificate_path(config: Config) -> Path:
     """Return where the listener's key and chain are."""
     return config.state / "tls" / "listener.pem"
@@ -61,12 +67,10 @@ def ensure(config: Config) -> Path:
     """
     path = certificate_path(config)
     issuer_certificate = x509.load_pem_x509_certificate(config.service.issuer.certificate.read_bytes())
-    names = _names(config.external_url)
+    names = names_of(config.external_url)
     reason = _why_renew(path, issuer_certificate, names, clock.now())
     if reason is not None:
-        issuer = load_issuer(
-            config.service.issuer, f"{config.listener.status.url}/issuers/{config.service.issuer.name}.crt"
-        )
+        issuer = service_issuer(config)
         leaf, pem = _issue(issuer, names)
         _record(config, issuer, leaf, [name.value for name in names], reason)
         private_files.replace(path, pem)
@@ -113,7 +117,7 @@ def _record(config: Config, issuer: Issuer, leaf: x509.Certificate, names: list[
     log.info("listener.certificate_issued", serial=serial, names=names, reason=reason)
 
 
-def _names(external_url: str) -> tuple[Identifier, ...]:
+def names_of(external_url: str) -> tuple[Identifier, ...]:
     """Return the host's name; loopback addresses as well where the host is this one (RFC 6761 §6.3)."""
     host = urlsplit(external_url).hostname or ""
     try:

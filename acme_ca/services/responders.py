@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from acme_ca import baton, clock, metrics
+from acme_ca import config as configuration
 from acme_ca.authority import Authority, Environment
 from acme_ca.pki import ocsp as pki
 from acme_ca.pki.issuer import Issuer
@@ -70,7 +71,7 @@ class Responders:
     def get(self, environment: Environment, issuer: Issuer) -> Responder | None:
         """Return the responder of an issuer that is good now, or None."""
         responder, now = self._load(issuer), clock.now()
-        if responder is None or now > responder.ends_at - life(environment) / 4:
+        if responder is None or now > responder.ends_at - life(environment.settings) / 4:
             self._renew_soon(environment, issuer)
         return responder if responder is not None and now < responder.ends_at else None
 
@@ -96,9 +97,9 @@ def path_of(ca: Authority, issuer: Issuer) -> Path:
     return ca.config.state / "ocsp" / f"{issuer.id}.pem"
 
 
-def life(environment: Environment) -> timedelta:
+def life(settings: configuration.Environment) -> timedelta:
     """Return how long a responder lives: at half of it, what it signs lives for half of the rest at most."""
-    return max(SHORTEST_LIFE, timedelta(seconds=4 * environment.settings.ocsp_lifetime))
+    return max(SHORTEST_LIFE, timedelta(seconds=4 * settings.ocsp_lifetime))
 
 
 def load(path: Path, issuer: Issuer) -> Responder | None:
@@ -128,7 +129,7 @@ def _renew_or_tell(ca: Authority, environment: Environment, issuer: Issuer) -> b
 
 def _renew(ca: Authority, environment: Environment, issuer: Issuer) -> bool:
     now, path = clock.now(), path_of(ca, issuer)
-    lifetime = life(environment)
+    lifetime = life(environment.settings)
     old = load(path, issuer)
     if old is not None and now < old.ends_at - min(lifetime, old.ends_at - old.certificate.not_valid_before_utc) / 2:
         return False
@@ -136,7 +137,7 @@ def _renew(ca: Authority, environment: Environment, issuer: Issuer) -> bool:
         return False  # no other would live longer
     key = pki.new_responder_key(issuer.key)
     with baton.aside():
-        name = f"OCSP responder of {issuer.id}"
+        name = pki.responder_name(issuer.id)
         new = pki.make_responder(key, name, issuer.certificate, issuer.key, now, lifetime, issuer.signature)
     with ca.database.write(durable=True) as connection:
         audit.record(

@@ -165,22 +165,18 @@ def _check_csr(csr: AuthorityCsr, rule: SubCaRule) -> None:
         raise BadCsr(
             f"csr: the common name is {others[0][:64]!a}; rule {rule.name} says {rule.subject!a}, or leave it out"
         )
-    own = {*(f"uri:{uri}" for uri in _uris(rule)), *(f"dns:{name}" for name in rule.dns_names)}
+    own = {*(f"uri:{uri}" for uri in rule.uris), *(f"dns:{name}" for name in rule.dns_names)}
     strange = sorted(set(csr.names) - own)
     if strange:
         allowed = ", ".join(sorted(own)) or "none"
         raise BadCsr(f"csr: it asks for the name {strange[0]}; rule {rule.name} gives the sub-CA itself: {allowed}")
 
 
-def _uris(rule: SubCaRule) -> tuple[str, ...]:
-    return () if rule.trust_domain is None else (f"spiffe://{rule.trust_domain}",)
-
-
 def _request(issuer: Issuer, rule: SubCaRule, csr: AuthorityCsr, now: datetime, lifetime: timedelta) -> SubCaRequest:
     return SubCaRequest(
         common_name=rule.subject,
         dns_names=rule.dns_names,
-        uris=_uris(rule),
+        uris=rule.uris,
         permitted_dns=rule.dns,
         permitted_ips=rule.ip,
         path_length=rule.path_length,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acme_ca.config import Limit, Limits
-from acme_ca.config.tables import Pause
+from acme_ca.config.pause import Pause
 from tests.acme.conftest import MakeCa
 from tests.support import rows
 from tests.support.acme_client import AcmeClient, body_of

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from acme_ca.cli import cli
 from acme_ca.cli.client import Api, Reply
 from acme_ca.config import load
-from acme_ca.server.sockets import within
+from acme_ca.paths import within
 from tests.support.ca import make_ca_files
 
 INSIDE = ("flask", "sqlalchemy", "acme_ca.authority")

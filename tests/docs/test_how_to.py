@@ -41,6 +41,7 @@ URL = "https://ca.corp.example:8443"
 OF_ISSUERS = (
     *("meshes", "hsm", "hsm-issuer", "compromise", "compromise-issuer", "post-quantum", "post-quantum-beside"),
     *("root-roll", "root-roll-issuer", "root-roll-issuer-end"),
+    "signer",
 )  # pages and settings that are not about workloads
 
 

@@ -141,6 +141,6 @@ def test_it_is_renewed_when_half_its_life_is_over(settings: Config) -> None:
     issuer = x509.load_pem_x509_certificate(settings.service.issuer.certificate.read_bytes())
     leaf = served(settings)[0]
     half = leaf.not_valid_before_utc + (leaf.not_valid_after_utc - leaf.not_valid_before_utc) / 2
-    path, names = listener.certificate_path(settings), listener._names(settings.external_url)
+    path, names = listener.certificate_path(settings), listener.names_of(settings.external_url)
     assert listener._why_renew(path, issuer, names, clock.now()) is None
     assert listener._why_renew(path, issuer, names, half) == "half its life was over"

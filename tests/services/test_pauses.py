@@ -12,7 +12,7 @@ import pytest
 
 from acme_ca import clock
 from acme_ca.config import Config
-from acme_ca.config.tables import Pause
+from acme_ca.config.pause import Pause
 from acme_ca.models import base
 from acme_ca.models import pause as models
 from acme_ca.models.account import AccountStatus

@@ -104,7 +104,7 @@ def test_a_revocation_is_on_the_next_list_with_its_reason(
     make_ca: MakeCa, database_url: str, reason: int, flag: x509.ReasonFlags | None
 ) -> None:
     ca = make_ca(database_url)
-    line, other = ledger.issue(ca.authority), ledger.issue(ca.authority, "prod")
+    line, other = ledger.issue(ca.authority), ledger.issue(ca.authority, "prod", "server-1h")
     crls.publish_due(ca.authority)
     before = fetch(ca)
     ledger.revoke(ca.authority, line, reason)

@@ -263,7 +263,9 @@ def test_responses_are_not_signed_ever_faster_while_their_responder_ends(
 ) -> None:
     authority, issuer = ca.authority, ca.authority.environments["test"].issuers[0]
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    ending = pki.make_responder(key, "ending", issuer.certificate, issuer.key, now, timedelta(minutes=minutes))
+    ending = pki.make_responder(
+        key, pki.responder_name(issuer.id), issuer.certificate, issuer.key, now, timedelta(minutes=minutes)
+    )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     responders.path_of(authority, issuer).write_bytes(pem + ending.certificate.public_bytes(Encoding.PEM))
     ledger.issue(authority)

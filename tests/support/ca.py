@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def key_options() -> tuple[str, ...]:
     return ()
 
 
+def beside(settings: Config) -> tuple[Config, Callable[[], None]]:
+    """What a CA with this configuration runs with, and what ends what runs beside it; see tests/conftest.py."""
+    return settings, lambda: None
+
+
 def make_ca_files(folder: Path, *options: str) -> Path:
     """Run `acme-ca init` in a folder; return the configuration file."""
     result = CliRunner().invoke(cli, ["init", "--dir", str(folder), *key_options(), *options])
@@ -55,6 +61,7 @@ class RunningCa:
     authority: Authority
     app: Flask
     root: x509.Certificate
+    end_beside: Callable[[], None]
 
     def client(self, environment: str = "test") -> AcmeClient:
         """A client without an account yet."""
@@ -63,6 +70,7 @@ class RunningCa:
     def close(self) -> None:
         """Let everything go."""
         self.authority.close()
+        self.end_beside()
 
 
 def start_ca(settings: Config, database_url: str, state: Path) -> RunningCa:
@@ -72,7 +80,8 @@ def start_ca(settings: Config, database_url: str, state: Path) -> RunningCa:
     migration = Database(database_url)
     upgrade(migration)
     migration.close()
+    settings, end_beside = beside(settings)
     authority = Authority(settings)
     app = create_app(authority, ("acme", "status"))
     root = x509.load_pem_x509_certificate(settings.service.issuer.root.read_bytes())
-    return RunningCa(authority, app, root)
+    return RunningCa(authority, app, root, end_beside)

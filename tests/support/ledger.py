@@ -38,7 +38,6 @@ def issue(
         not_before=start,
         not_after=end,
     )
-    later = timedelta(seconds=shift)
     line = Certificate(
         serial=serial_text(leaf.serial),
         environment=environment,
@@ -48,17 +47,20 @@ def issue(
         authority_key_id=issuer.key_id,
         profile=profile,
         policy_version="1",
-        names=["dns:a"],
+        names=[str(name) for name in leaf.identifiers],
         key_sha256=spki_sha256(leaf.public_key),
-        not_before=start + later,
-        not_after=end + later,
+        not_before=start,
+        not_after=end,
         created_at=clock.now(),
         crl_shard=issuer.shard_of(leaf.serial),
         ocsp_due_at=clock.now() if issuer.ocsp_url is not None and leaf.profile.revocation == "crl" else None,
     )
-    line.issue(issuer.issue(leaf).public_bytes(Encoding.DER))
     with ca.database.write() as connection:
         base.insert(connection, line)
+    line.issue(issuer.issue(leaf).public_bytes(Encoding.DER))
+    line.not_before, line.not_after = (moment + timedelta(seconds=shift) for moment in (start, end))
+    with ca.database.write() as connection:
+        base.update(connection, line)
     return line
 
 
