@@ -140,10 +140,12 @@ def test_no_order_fails_and_every_certificate_verifies(watch: Watch) -> None:
     assert all(one.at + timedelta(hours=1) < one.chain[1].not_valid_after_utc for one in watch.issued)
 
 
-def test_a_server_follows_without_a_restart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", ["", "\n[signer]\n"], ids=["keys", "signer"])
+def test_a_server_follows_without_a_restart(tmp_path: Path, settings: str) -> None:
     """Its processes are those of before: they see in the database what the command did, and whose time has come."""
     with serve(WebServer()) as website:
         prepared = prepare(tmp_path, "--http-port", str(website.port), "--environment", "test")
+        prepared.config.write_text(prepared.config.read_text() + settings)
         with serving(tmp_path, prepared=prepared) as server:
             before = [process.pid for process in server.processes()]
             client = server.client("test").register()
