@@ -12,7 +12,7 @@ from acme_ca.ceremony import rotation
 from acme_ca.ceremony.errors import CeremonyError
 from acme_ca.issuers.lines import Line
 from acme_ca.keys import KeyAway, KeyUnavailableError
-from acme_ca.problems import Contended, Malformed
+from acme_ca.problems import Conflict, Contended, Malformed
 from acme_ca.services import generations
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ def _follow(ca: Authority, line: Line, now: datetime) -> bool:
             return False
         plan = rotation.plan(ca.config, ca.database, line, settings.root_key)
         rotation.rotate(ca.config, ca.database, plan, ca.processes.own, by="system")
-    except (Contended, Malformed):
+    except (Conflict, Contended, Malformed):
         return False  # another worker is at it, or was
     except (CeremonyError, KeyUnavailableError, KeyAway, OSError, ValueError) as error:
         _tell(line, now, str(error))

@@ -24,7 +24,7 @@ from acme_ca.models import generation as models
 from acme_ca.models.certificate import CERTIFICATES, CertificateStatus
 from acme_ca.models.generation import Generation
 from acme_ca.pki.generations import SETTLING, Stage, active_since, last_leaf_at
-from acme_ca.problems import Contended, Malformed, NotFound
+from acme_ca.problems import Conflict, Contended, Malformed, NotFound
 from acme_ca.public_keys import PublicKey, spki_sha256
 from acme_ca.services import audit
 
@@ -60,7 +60,7 @@ def next_of(config: Config, line: Line, taken: Sequence[str] = ()) -> Generation
 
 
 def begin(database: Database, line: Line, generation: Generation, claimant: str) -> Generation:
-    """Claim the preparation of a generation; raises Contended when somebody else is at it."""
+    """Claim the preparation of a generation; raises Conflict and Contended when somebody else is at it."""
     now = clock.now()
     until = now + LEASE
     try:
@@ -70,8 +70,12 @@ def begin(database: Database, line: Line, generation: Generation, claimant: str)
                 generation.claimed_by, generation.due_at = claimant, until
                 base.insert(connection, generation)
                 return generation
-            is_free = generation.due_at is None or generation.due_at <= now
-            if not is_free or not models.claim_again(connection, generation, claimant, until):
+            if generation.due_at is not None and generation.due_at > now:
+                raise Conflict(
+                    f"{generation.claimed_by} prepares {generation.id}; if it died, repeat this after "
+                    f"{clock.rfc3339(generation.due_at)}"
+                )
+            if not models.claim_again(connection, generation, claimant, until):
                 raise Contended
     except AlreadyThereError as error:
         raise Contended from error

@@ -12,7 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
 
+from acme_ca import config
 from acme_ca.cli import cli
+from acme_ca.db import Database
+from acme_ca.services import generations
+from tests.support import clocks
 from tests.support.ca import make_ca_files
 from tests.support.corporate import Corporate
 
@@ -155,6 +159,21 @@ def test_the_wrong_root_signs_nothing(path: Path, tmp_path: Path) -> None:
     assert listed(path) == {"prod-1": "active", "prod-2": "preparing"}
     path.write_text(path.read_text().partition("\n[environment.prod.rotation]")[0])
     assert done(run(path, "rotate", "prod", "--json"))["staged"], "what was begun is gone on with"
+
+
+def test_what_somebody_is_at_is_left_to_them_until_they_died(path: Path) -> None:
+    found = config.load(path)
+    database = Database(found.database.url)
+    (line,) = generations.lines(database, found, "prod")
+    generations.begin(database, line, generations.next_of(found, line), "other:1")
+    with clocks.moving():
+        result = run(path, "rotate", "prod")
+        assert result.exit_code == 1
+        assert "other:1 prepares prod-2; if it died, repeat this after 20" in result.stderr
+        assert listed(path) == {"prod-1": "active", "prod-2": "preparing"}
+        clocks.wait(generations.LEASE)
+        assert done(run(path, "rotate", "prod", "--json"))["staged"]
+    database.close()
 
 
 def test_several_issuers_have_to_be_named(path: Path) -> None:
