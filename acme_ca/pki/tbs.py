@@ -44,7 +44,7 @@ def scheme_of(found: Tbs) -> tuple[str, str | None]:
     name = _SCHEMES.get(found.signature_algorithm_oid)
     if name is None:
         raise ValueError(f"the algorithm {found.signature_algorithm_oid.dotted_string} is no issuer's")
-    hash_ = found.signature_hash_algorithm
+    hash_ = None if name in _WITHOUT_HASH else found.signature_hash_algorithm
     return name, None if hash_ is None else hash_.name
 
 
@@ -71,4 +71,6 @@ _SCHEMES = {
     **dict.fromkeys((_OID.RSA_WITH_SHA256, _OID.RSA_WITH_SHA384, _OID.RSA_WITH_SHA512), "rsa-pkcs1"),
     _OID.RSASSA_PSS: "rsa-pss",
     _OID.ED25519: "ed25519",
+    **dict.fromkeys((_OID.ML_DSA_44, _OID.ML_DSA_65, _OID.ML_DSA_87), "ml-dsa"),
 }
+_WITHOUT_HASH = {"ed25519", "ml-dsa"}

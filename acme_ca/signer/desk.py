@@ -16,6 +16,7 @@ from acme_ca import clock
 from acme_ca.config import Config
 from acme_ca.db import Database
 from acme_ca.keys import KeyAway, PrivateKey
+from acme_ca.keys.base import MldsaPrivateKey
 from acme_ca.keys.elsewhere import GREETING
 from acme_ca.keys.frames import Answer, Request
 from acme_ca.models.certificate import serial_text
@@ -114,16 +115,30 @@ def serials_path(config: Config) -> Path:
 def signature(key: PrivateKey, request: Request, message: bytes) -> bytes:
     """Sign as was asked for, if that is a way of this key; raises Refused."""
     hash_ = HASHES.get(request.hash)
-    if isinstance(key, ed25519.Ed25519PrivateKey) and (request.scheme, hash_) == ("ed25519", None):
-        return key.sign(message)
-    if isinstance(key, ec.EllipticCurvePrivateKey) and request.scheme == "ecdsa" and hash_ is not None:
+    if hash_ is None:
+        return _without_hash(key, request, message)
+    if isinstance(key, ec.EllipticCurvePrivateKey) and request.scheme == "ecdsa":
         return key.sign(message, ec.ECDSA(hash_))
-    if isinstance(key, rsa.RSAPrivateKey) and hash_ is not None:
+    if isinstance(key, rsa.RSAPrivateKey):
         if request.scheme == "rsa-pkcs1":
             return key.sign(message, PKCS1v15(), hash_)
         if request.scheme == "rsa-pss":
             return key.sign(message, PSS(MGF1(hash_), hash_.digest_size), hash_)
-    raise Refused(f"{request.scheme} with {request.hash} is no way of signing for the key of issuer {request.issuer}")
+    raise _no_way(request)
+
+
+def _without_hash(key: PrivateKey, request: Request, message: bytes) -> bytes:
+    """Sign with a key that has its own way, which no hash is named for."""
+    if request.hash is None:
+        if isinstance(key, ed25519.Ed25519PrivateKey) and request.scheme == "ed25519":
+            return key.sign(message)
+        if isinstance(key, MldsaPrivateKey) and request.scheme == "ml-dsa":
+            return key.sign(message)
+    raise _no_way(request)
+
+
+def _no_way(request: Request) -> Refused:
+    return Refused(f"{request.scheme} with {request.hash} is no way of signing for the key of issuer {request.issuer}")
 
 
 def _read(body: bytes) -> Tbs:

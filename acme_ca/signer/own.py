@@ -21,6 +21,7 @@ from acme_ca.services import listener
 from acme_ca.signer import claims
 from acme_ca.signer.leafs import check_content
 from acme_ca.signer.refusal import require
+from acme_ca.vocabulary import MLDSA_KEY_TYPES
 
 BACKDATE = timedelta(minutes=5)
 SLACK = timedelta(minutes=1)  # for clocks, and for the time that a request takes
@@ -66,7 +67,7 @@ class Responders:
     def check(self, found: x509.Certificate, now: datetime) -> None:
         """Raise Refused unless it is one, which can sign responses and nothing else."""
         require(self.issuer.ocsp_url is not None, f"issuer {self.issuer.id} has no OCSP responder: see `ocsp`")
-        claims.public_key(found, ("ec-p256",))
+        claims.public_key(found, ("ec-p256", *MLDSA_KEY_TYPES))
         require(_common_name(found) == ocsp.responder_name(self.issuer.id), "the subject is no responder's")
         _check_use(found, self.issuer.certificate, ExtendedKeyUsageOID.OCSP_SIGNING, {ExtensionOID.OCSP_NO_CHECK})
         require(found.extensions.get_extension_for_class(x509.KeyUsage).value == ocsp.SIGNS_ONLY, "it does not sign")

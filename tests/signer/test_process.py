@@ -158,6 +158,9 @@ def test_a_signer_without_a_table_or_keys_does_not_start(tmp_path: Path, website
         return done.stderr
 
     assert "there is no [signer] in the configuration" in refused()
+    serve = [*words[:3], "serve", "--config", str(server.config), "--only", "signer"]
+    done = subprocess.run(serve, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, "there is no [signer] in the configuration" in done.stderr) == (1, True)
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     prepared(tmp_path, website)
