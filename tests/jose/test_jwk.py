@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from acme_ca import jose
+from acme_ca.pki.signing import new_mldsa
 from acme_ca.problems import BadPublicKey, Malformed, Problem
+from acme_ca.vocabulary import MLDSA_KEY_TYPES
 from tests.support.jws import ACCOUNT_KINDS, Kind, b64, integer, public_jwk, shared_key, thumbprint
 
 RFC_7638_MODULUS = (
@@ -128,3 +133,14 @@ def test_a_bad_rsa_key_is_refused(change: dict[str, str], problem: type[Problem]
 def test_a_bad_okp_key_is_refused(change: dict[str, str], reason: str) -> None:
     with pytest.raises(BadPublicKey, match=reason):
         jose.jwk_from_json(public_jwk(shared_key("ed25519")) | change)
+
+
+@pytest.mark.parametrize("kind", MLDSA_KEY_TYPES)
+def test_a_key_of_ml_dsa_is_written_and_not_read(kind: str) -> None:
+    key = new_mldsa(kind).public_key()
+    members = jose.members_of(key)
+    assert members == {"alg": kind.upper(), "kty": "AKP", "pub": b64(key.public_bytes_raw())}
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
+    assert jose.thumbprint_of(key) == b64(hashlib.sha256(canonical.encode()).digest())
+    with pytest.raises(BadPublicKey, match="a jwk with kty 'AKP' is not accepted"):
+        jose.jwk_from_json(members)
